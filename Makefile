@@ -1,0 +1,41 @@
+# `make repro`, `make test` and `make ui` are all a new user needs; VENV may be set to another place.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: install repro table test lint types check ui clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint requirements.lock --editable '.[dev]'
+	touch $@
+
+repro: install ## prepare, train, evaluate and report the default comparison
+	$(BIN)/dvc repro
+	$(BIN)/orc-repro sync
+	$(BIN)/orc-repro table
+	@echo 'Tables and figures: reports/    Runs, curves, role changes: make ui    Change something: README.md'
+
+test: install ## every test; those on real CIFAR images are skipped where there are none
+	$(BIN)/python -m pytest -n 2
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+check: install ## dvc.lock, cells, results and report agree
+	$(BIN)/orc-repro check
+
+ui: install ## the MLflow UI on http://127.0.0.1:5000
+	$(BIN)/orc-repro ui
+
+clean: ## forget everything made here: data, weights, runs
+	rm -rf data/prepared weights roles .orc
