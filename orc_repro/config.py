@@ -1,0 +1,271 @@
+"""``params.yaml`` as frozen, strict models.
+
+Every parameter that can change a result is written out in ``params.yaml``; none has a default
+here, so that ``dvc params diff`` tells the whole difference between two experiments. An unknown
+key, a wrong type or a value out of range stops at once. Why each value is what it is:
+``docs/method.md``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from orc_repro.errors import UserError
+from orc_repro.validation import Strict, parse
+from orc_repro.yaml_files import read_yaml
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+InnerFraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+# --- data -------------------------------------------------------------------------------------
+
+
+class DigitsData(Strict):
+    """The handwritten digits that come with scikit-learn; no download, no official test split."""
+
+    source: Literal["digits"]
+    test_fraction: InnerFraction
+    validation_fraction: InnerFraction
+    split_seed: NonNegativeInt
+
+
+class CifarData(Strict):
+    """CIFAR-10 or CIFAR-100 as torchvision reads it, below ``root``."""
+
+    source: Literal["cifar10", "cifar100"]
+    root: str
+    download: bool
+    validation_fraction: InnerFraction
+    split_seed: NonNegativeInt
+
+
+class FolderData(Strict):
+    """``root/train/<class>/*`` and ``root/test|val/<class>/*``; images of one size."""
+
+    source: Literal["folder"]
+    root: str
+    validation_fraction: InnerFraction
+    split_seed: NonNegativeInt
+
+
+DataConfig = Annotated[DigitsData | CifarData | FolderData, Field(discriminator="source")]
+
+
+# --- networks ---------------------------------------------------------------------------------
+
+
+def architecture_of(network: str) -> str:
+    """``resnet20.b`` -> ``resnet20``: a label lets a group hold one architecture twice."""
+    return network.split(".", 1)[0]
+
+
+class Group(Strict):
+    """The students that learn beside each other, one the target, and a pre-trained pivot.
+
+    A group for methods without a teacher has ``pivot: null``.
+    """
+
+    pivot: str | None
+    students: tuple[str, ...] = Field(min_length=1, strict=False)
+    target: str
+
+    @model_validator(mode="after")
+    def _names_are_distinct_and_known(self) -> Group:
+        from orc_repro.models import check_name  # here, so that reading a config loads no torch
+
+        names = [*self.students] if self.pivot is None else [self.pivot, *self.students]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"'{name}' is named twice; tell them apart as '{name}.a', '{name}.b'"
+                )
+            try:
+                check_name(architecture_of(name))
+            except UserError as error:
+                raise ValueError(str(error)) from None
+        if self.target not in self.students:
+            allowed = ", ".join(self.students)
+            raise ValueError(f"target '{self.target}' is not among the students: {allowed}")
+        return self
+
+    @property
+    def teacher(self) -> str:
+        """The pivot's name, for methods that need one."""
+        if self.pivot is None:
+            raise ValueError("this group has no pivot")
+        return self.pivot
+
+
+# --- recipes ----------------------------------------------------------------------------------
+
+
+class Sgd(Strict):
+    """Stochastic gradient descent; ``network_learning_rates`` overrides by architecture."""
+
+    learning_rate: PositiveFloat
+    network_learning_rates: dict[str, PositiveFloat]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: NonNegativeFloat
+    nesterov: bool
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Sgd:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+    def learning_rate_of(self, network: str) -> float:
+        """The first epoch's learning rate of a network."""
+        return self.network_learning_rates.get(architecture_of(network), self.learning_rate)
+
+
+class StepSchedule(Strict):
+    """The learning rate is multiplied by ``factor`` at the start of each milestone epoch."""
+
+    milestones_epochs: tuple[PositiveInt, ...] = Field(strict=False)
+    factor: PositiveFloat
+
+    @model_validator(mode="after")
+    def _milestones_ascend(self) -> StepSchedule:
+        if list(self.milestones_epochs) != sorted(set(self.milestones_epochs)):
+            raise ValueError(f"milestones_epochs must ascend, got {list(self.milestones_epochs)}")
+        return self
+
+
+class AugmentationConfig(Strict):
+    """Zero padding in pixels on each side before a random crop; horizontal flip or not."""
+
+    crop_padding: NonNegativeInt
+    flip: bool
+
+
+class Recipe(Strict):
+    """How long, how fast and on what every method of a comparison trains."""
+
+    epochs: PositiveInt
+    batch_size: Annotated[int, Field(ge=2)]
+    optimizer: Sgd
+    schedule: StepSchedule
+    augmentation: AugmentationConfig
+    deterministic: bool
+    cpu_threads: PositiveInt | None
+
+
+# --- methods ----------------------------------------------------------------------------------
+
+
+class CeConfig(Strict):
+    """The target trained alone, by cross-entropy."""
+
+    kind: Literal["ce"]
+
+
+class KdConfig(Strict):
+    """The target taught by the frozen pivot: (1-beta) CE + beta T^2 KL (Hinton et al., 2015)."""
+
+    kind: Literal["kd"]
+    temperature: PositiveFloat
+    beta: Fraction
+
+
+class Ranking(Strict):
+    """How the students are compared before a promotion."""
+
+    criterion: Literal["loss", "accuracy", "improvement"]
+    smoothing: Annotated[float, Field(ge=0, lt=1)]
+    batch_norm: Literal["train", "eval"]
+
+
+class Promotion(Strict):
+    """How many students are promoted, and what they must reach."""
+
+    top_k: PositiveInt
+    margin: NonNegativeFloat
+    min_accuracy: Fraction
+
+
+class Feedback(Strict):
+    """Which samples the students hand to the pivot."""
+
+    choice: Literal["student_loss", "sample_loss", "union", "hardest"]
+    nobody_errs: Literal["self", "random"]
+
+
+class MixUp(Strict):
+    """lambda ~ Beta(alpha, alpha), one a batch or one a sample (Zhang et al., 2018)."""
+
+    alpha: PositiveFloat
+    draw_per: Literal["batch", "sample"]
+
+
+class Intensive(Strict):
+    """What the pivot learns from, and its learning rate relative to the group's schedule."""
+
+    material: Literal["mixed_feedback", "feedback", "mixed_random", "none"]
+    pivot_lr_scale: NonNegativeFloat
+
+
+class Teaching(Strict):
+    """Private and group teaching, and how a teacher is asked for its targets."""
+
+    private: bool
+    group: Literal["individual", "mean", "ensemble_logits", "ensemble_probabilities", "none"]
+    order: Literal["sequential", "simultaneous"]
+    teacher_batch_norm: Literal["running", "batch"]
+
+
+class OrcConfig(Strict):
+    """Online role change (``docs/method.md``)."""
+
+    kind: Literal["orc"]
+    temperature: PositiveFloat
+    beta: Fraction
+    ranking: Ranking
+    promotion: Promotion
+    feedback: Feedback
+    mixup: MixUp
+    intensive: Intensive
+    teaching: Teaching
+
+
+MethodConfig = Annotated[CeConfig | KdConfig | OrcConfig, Field(discriminator="kind")]
+
+
+# --- tracking and the whole file --------------------------------------------------------------
+
+
+class Tracking(Strict):
+    """What MLflow is sent. Nothing here changes a result, and no stage depends on it."""
+
+    enabled: bool
+    role_changes: Literal["all", "none"]
+
+
+class Params(Strict):
+    """``params.yaml``."""
+
+    data: dict[str, DataConfig]
+    groups: dict[str, Group]
+    recipes: dict[str, Recipe]
+    methods: dict[str, MethodConfig]
+    tracking: Tracking
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check ``params.yaml``.
+
+    Raises:
+        UserError: names the key, its value and what is allowed.
+    """
+    return parse(Params, read_yaml(path), where=str(path))

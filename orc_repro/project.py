@@ -1,0 +1,29 @@
+"""Where everything lies, relative to the working directory or to the machine's own folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PREPARED = Path("data/prepared")
+WEIGHTS = Path("weights/cells")
+PIVOTS = Path("weights/pivots")
+ROLES = Path("roles")
+TRAINED = Path("results/trained")
+EVALUATED = Path("results/evaluated")
+REPORTS = Path("reports")
+
+
+def root() -> Path:
+    """The checkout. DVC names it in ``DVC_ROOT`` also where it runs a stage in a copy of it."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+def scratch() -> Path:
+    """This machine's own folder: run logs, checkpoints, the tracking store. No DVC output."""
+    return Path(os.environ.get("ORC_SCRATCH") or root() / ".orc").resolve()
+
+
+def run_folder(fingerprint: str) -> Path:
+    """A run's log and checkpoint: another config, dataset or code has another folder."""
+    return scratch() / "runs" / fingerprint

@@ -1,0 +1,80 @@
+"""Strict models, and what is wrong with their input in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orc_repro.errors import UserError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """Frozen; knows its keys; converts nothing but whole numbers to fractions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def parse(model: type[Model], content: dict[str, Any], where: str) -> Model:
+    """Validate a mapping, turning the first finding into one sentence."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_findings(error, content)}") from None
+
+
+def read_json(model: type[Model], path: Path) -> Model:
+    """Read and validate a JSON file.
+
+    Raises:
+        UserError: it cannot be read, is damaged, or has another form.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        return model.model_validate_json(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: {_findings(error, {})}") from None
+
+
+def _findings(error: ValidationError, content: dict[str, Any]) -> str:
+    # An unknown key explains the missing one beside it, so it comes first.
+    findings = sorted(
+        error.errors(include_url=False), key=lambda finding: finding["type"] != "extra_forbidden"
+    )
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    return f"{_sentence(findings[0], content)}{more}"
+
+
+def _sentence(finding: Any, content: dict[str, Any]) -> str:
+    # pydantic puts a union's discriminator value into the path; only keys of the file belong there.
+    keys: list[str] = []
+    here: Any = content
+    for part in finding["loc"]:
+        if (isinstance(here, dict) and part in here) or (
+            isinstance(here, (list, tuple)) and isinstance(part, int) and part < len(here)
+        ):
+            here = here[part]
+        elif part != finding["loc"][-1]:
+            continue
+        keys.append(str(part))
+    path = ".".join(keys)
+    message = finding["msg"].removeprefix("Value error, ")
+    match finding["type"]:
+        case "extra_forbidden":
+            return f"unknown key {path}"
+        case "missing":
+            return f"{path} is missing"
+        case "value_error":
+            return f"{path}: {message}"
+        case "union_tag_invalid":
+            context = finding["ctx"]
+            kind = context["discriminator"].strip("'")
+            return f"{path} has {kind} '{context['tag']}'; it must be {context['expected_tags']}"
+        case _:
+            allowed = message.replace("Input should be", "it must be")
+            return f"{path} is {here!r}; {allowed}"
