@@ -1,0 +1,33 @@
+"""Methods, their losses and roles: ``docs/method.md`` in code.
+
+A new method is one module here and one line in ``METHODS``; no other file changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from orc_repro.config import CeConfig, Group, KdConfig, OrcConfig, Sgd
+from orc_repro.distill.ce import Ce
+from orc_repro.distill.kd import Kd
+from orc_repro.distill.method import Method, StepResult
+from orc_repro.distill.orc import Orc
+
+METHODS: dict[str, type[Method]] = {"ce": Ce, "kd": Kd, "orc": Orc}
+
+__all__ = ["METHODS", "Ce", "Kd", "Method", "Orc", "StepResult", "build_method"]
+
+
+def build_method(
+    config: CeConfig | KdConfig | OrcConfig,
+    group: Group,
+    networks: Mapping[str, nn.Module],
+    optimizer: Sgd,
+) -> Method:
+    """The method a cell names, over networks by name (see ``Method.networks_of``)."""
+    method: Any = METHODS[config.kind]
+    built: Method = method(config, group, networks, optimizer)
+    return built

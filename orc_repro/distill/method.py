@@ -1,0 +1,167 @@
+"""What every method offers the training loop."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from orc_repro.config import Group, Sgd
+from orc_repro.distill.roles import Roles
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one iteration left behind; tensors stay on the device and carry no gradient.
+
+    Attributes:
+        losses: scalars named ``<network>/<part>``; ``<network>/loss`` is what was minimised.
+        correct: number of correctly classified samples by network, from the logits that trained.
+        measures: further scalars named as they are to be logged.
+        roles: who was what in this iteration; None for a method without roles.
+        scores: what the election saw (host numbers, the lowest won); empty without election.
+    """
+
+    losses: dict[str, Tensor]
+    correct: dict[str, Tensor]
+    measures: dict[str, Tensor] = field(default_factory=dict)
+    roles: Roles | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+class Method(ABC):
+    """Owns its networks and their optimizers for a run.
+
+    Attributes:
+        networks: every network that is evaluated and saved, by name, the target's among them.
+        optimizers: one a trained network; a network without one is frozen.
+        learning_rate_scales: what a network's scheduled learning rate is multiplied by.
+    """
+
+    needs_pivot: ClassVar[bool]
+    initial_roles: Roles | None = None
+
+    def __init__(
+        self,
+        networks: Mapping[str, nn.Module],
+        trained: Sequence[str],
+        optimizer: Sgd,
+        learning_rate_scales: Mapping[str, float] | None = None,
+    ) -> None:
+        self.networks = dict(networks)
+        self._rates = {name: optimizer.learning_rate_of(name) for name in trained}
+        self.learning_rate_scales = {name: 1.0 for name in trained} | dict(
+            learning_rate_scales or {}
+        )
+        for name, network in self.networks.items():
+            network.requires_grad_(name in trained)
+        self.optimizers = {
+            name: torch.optim.SGD(
+                self.networks[name].parameters(),
+                lr=self._rates[name],
+                momentum=optimizer.momentum,
+                weight_decay=optimizer.weight_decay,
+                nesterov=optimizer.nesterov,
+                fused=True,  # the same bits as the loop over tensors, a quarter of its time
+            )
+            for name in trained
+        }
+
+    @classmethod
+    @abstractmethod
+    def networks_of(cls, group: Group) -> tuple[str, ...]:
+        """The names of the networks this method trains or asks, in the order they are logged."""
+
+    @abstractmethod
+    def step(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
+        """One iteration on images [B, C, H, W] and labels [B]; updates networks.
+
+        Args:
+            draws: this iteration's slice of what :meth:`draw_epoch` made, on the device.
+        """
+
+    def draw_epoch(
+        self, steps: int, batch_size: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """An epoch's random numbers, each [steps, ...], from a CPU generator; none by default."""
+        return {}
+
+    def set_learning_rate(self, factor: float) -> None:
+        """Set every optimizer to ``factor`` times its network's own learning rate."""
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = self._rates[name] * factor * self.learning_rate_scales[name]
+
+    def train(self) -> None:
+        """Training mode for what is trained, evaluation mode for what is frozen."""
+        for name, network in self.networks.items():
+            network.train(name in self.optimizers)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs, as tensors and plain types."""
+        return {
+            "networks": {name: net.state_dict() for name, net in self.networks.items()},
+            "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+        for name, network in self.networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+
+    def update(self, names: Sequence[str], losses: Sequence[Tensor]) -> None:
+        """One backward pass and one optimizer step of each named network.
+
+        Only these networks' gradients exist afterwards and before: a gradient of zeros, unlike
+        None, would let momentum and weight decay move a network that was not taught.
+        """
+        torch.autograd.backward(list(losses))
+        for name in names:
+            self.optimizers[name].step()
+            self.optimizers[name].zero_grad(set_to_none=True)
+
+
+def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many of B logits [B, C] have their maximum at the label; int64 []."""
+    return (logits.detach().argmax(dim=1) == labels).sum()
+
+
+@contextmanager
+def _statistics_frozen(network: nn.Module) -> Any:
+    """Batch statistics used, running statistics left alone (a momentum of 0 keeps them)."""
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+def ask_teacher(network: nn.Module, images: Tensor, batch_norm: str = "running") -> Tensor:
+    """A teacher's logits [B, C]: no gradient, no change of statistics, mode as before.
+
+    ``batch_norm="running"`` normalises with running statistics (evaluation mode), ``"batch"``
+    with this batch's.
+    """
+    was_training = network.training
+    with torch.no_grad():
+        if batch_norm == "batch":
+            network.train()
+            with _statistics_frozen(network):
+                logits = network(images)
+        else:
+            network.eval()
+            logits = network(images)
+    network.train(was_training)
+    answer: Tensor = logits
+    return answer

@@ -1,0 +1,233 @@
+"""ORC: network group-based knowledge distillation using online role change.
+
+One iteration reads as section 3 of the paper: the students say what they get wrong, the pivot
+learns from it (intensive teaching), the best student is promoted and taught by the pivot (private
+teaching), both teach the rest (group teaching). What the paper leaves open is a field of
+``OrcConfig``; ``docs/method.md`` says why each has the value it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from orc_repro.config import Group, OrcConfig, Sgd
+from orc_repro.distill import losses
+from orc_repro.distill.feedback import draw_partners, feedback_probabilities
+from orc_repro.distill.host_read import HostRead
+from orc_repro.distill.method import Method, StepResult, ask_teacher, count_correct
+from orc_repro.distill.roles import Memory, Roles, elect, score_students
+
+
+class Orc(Method):
+    """A pivot, and students that are promoted and demoted at every iteration."""
+
+    needs_pivot = True
+
+    def __init__(
+        self, config: OrcConfig, group: Group, networks: Mapping[str, nn.Module], optimizer: Sgd
+    ) -> None:
+        self.config, self.pivot, self.names = config, group.teacher, group.students
+        self.teaches_pivot = (
+            config.intensive.material != "none" and config.intensive.pivot_lr_scale > 0
+        )
+        super().__init__(
+            networks,
+            trained=[self.pivot, *self.names] if self.teaches_pivot else self.names,
+            optimizer=optimizer,
+            learning_rate_scales={self.pivot: config.intensive.pivot_lr_scale},
+        )
+        self.initial_roles = Roles(self.pivot, (), self.names)
+        self.roles = self.initial_roles
+        self.memory = Memory()
+
+    @classmethod
+    def networks_of(cls, group: Group) -> tuple[str, ...]:
+        """The whole group."""
+        return (group.teacher, *group.students)
+
+    def draw_epoch(
+        self, steps: int, batch_size: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """The MixUp weights, [steps] or [steps, B], and the feedback draws, [steps, B]."""
+        uniform = torch.rand(steps, batch_size, generator=generator)
+        shape = (steps, batch_size) if self.config.mixup.draw_per == "sample" else (steps,)
+        # torch draws no Beta from a generator of one's own; numpy, seeded by ours, does.
+        seed = int(torch.randint(2**62, (), generator=generator))
+        alpha = self.config.mixup.alpha
+        weight = np.random.default_rng(seed).beta(alpha, alpha, size=shape)
+        return {"uniform": uniform, "mix_weight": torch.from_numpy(weight).float()}
+
+    def step(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
+        """One iteration: feedback, intensive, private and group teaching."""
+        parts: dict[str, Tensor] = {}
+        # The students answer. The same answers rank them and train them, unless ranking is asked
+        # to see running statistics.
+        logits = {name: self.networks[name](images) for name in self.names}
+        seen = logits
+        if self.config.ranking.batch_norm == "eval":
+            seen = {name: ask_teacher(self.networks[name], images) for name in self.names}
+        answers = torch.stack([seen[name].detach() for name in self.names])  # [m, B, C]
+        student_losses = torch.stack([losses.cross_entropy(a, labels) for a in answers])  # [m, B]
+        wrong = answers.argmax(dim=2) != labels
+        ballot = HostRead(torch.stack([student_losses.mean(1), (~wrong).float().mean(1)]))
+        pivot_before = None
+        if self.config.teaching.order == "simultaneous":
+            pivot_before = self._ask(self.pivot, images)
+
+        # Intensive teaching: the pivot learns what the students get wrong.
+        if self.teaches_pivot:
+            parts |= self._intensive_teaching(images, labels, student_losses, wrong, draws)
+
+        # Promotion. The ballot has arrived while the pivot was learning.
+        mean_losses, accuracies = (dict(zip(self.names, row, strict=True)) for row in ballot.wait())
+        scores = self._elect(mean_losses, accuracies)
+
+        # Private teaching: the pivot alone teaches the promoted.
+        pivot_logits = self._ask(self.pivot, images) if pivot_before is None else pivot_before
+        taught = {
+            name: self._private_loss(name, logits[name], labels, pivot_logits, parts)
+            for name in self.roles.temporary_teachers
+        }
+        if self.config.teaching.order == "sequential" and taught:
+            self.update(list(taught), list(taught.values()))
+        # Group teaching: the pivot and the promoted teach everyone else.
+        teachers = {self.pivot: pivot_logits}
+        for name in self.roles.temporary_teachers:
+            fresh = self.config.teaching.order == "sequential"
+            teachers[name] = self._ask(name, images) if fresh else logits[name].detach()
+        group = {
+            name: self._group_loss(name, logits[name], labels, teachers, parts)
+            for name in self.roles.students
+        }
+        if self.config.teaching.order == "simultaneous":
+            group |= taught
+        if group:
+            self.update(list(group), list(group.values()))
+
+        return StepResult(
+            losses={name: loss.detach() for name, loss in parts.items()},
+            correct={name: count_correct(logits[name], labels) for name in self.names},
+            measures={"feedback/wrong_by_anyone": wrong.any(dim=0).float().mean()},
+            roles=self.roles,
+            scores=scores,
+        )
+
+    def _ask(self, name: str, images: Tensor) -> Tensor:
+        return ask_teacher(self.networks[name], images, self.config.teaching.teacher_batch_norm)
+
+    def _elect(
+        self, mean_losses: Mapping[str, float], accuracies: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Decide ``self.roles`` for this iteration; returns the scores."""
+        ranking, promotion = self.config.ranking, self.config.promotion
+        memory = self.memory.updated(mean_losses, accuracies, ranking.smoothing)
+        scores = score_students(ranking.criterion, self.memory, memory, mean_losses)
+        self.roles = elect(
+            scores,
+            memory.accuracy,
+            self.roles,
+            top_k=promotion.top_k,
+            margin=promotion.margin,
+            min_accuracy=promotion.min_accuracy,
+        )
+        self.memory = memory
+        return scores
+
+    def _intensive_teaching(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        student_losses: Tensor,
+        wrong: Tensor,
+        draws: Mapping[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """L_1: the pivot learns the MixUp of training and feedback samples, and takes its step."""
+        material, feedback = self.config.intensive.material, self.config.feedback
+        weight = draws["mix_weight"]
+        if material == "mixed_random":
+            partner = (draws["uniform"] * len(labels)).long()
+        else:
+            probabilities = feedback_probabilities(feedback.choice, student_losses, wrong)
+            partner = draw_partners(probabilities, draws["uniform"], feedback.nobody_errs)
+        if material == "feedback":
+            weight = torch.zeros_like(weight)
+        mixed = losses.mix(images, images[partner], weight)
+        logits = self.networks[self.pivot](mixed)
+        loss = losses.mixed_cross_entropy(logits, labels, labels[partner], weight)
+        self.update([self.pivot], [loss])
+        return {f"{self.pivot}/loss": loss, f"{self.pivot}/mixed_ce": loss}
+
+    def _private_loss(
+        self,
+        name: str,
+        logits: Tensor,
+        labels: Tensor,
+        pivot_logits: Tensor,
+        parts: dict[str, Tensor],
+    ) -> Tensor:
+        """L_P = (1-beta) H(y, P_TT) + beta T^2 KL(P_PT || P_TT)."""
+        ce = parts[f"{name}/ce"] = losses.cross_entropy(logits, labels).mean()
+        loss = ce
+        if self.config.teaching.private:
+            temperature, beta = self.config.temperature, self.config.beta
+            targets = losses.soft_targets(pivot_logits, temperature)
+            kd = parts[f"{name}/kd_pivot"] = losses.distillation(logits, targets, temperature)
+            loss = (1 - beta) * ce + beta * kd
+        parts[f"{name}/loss"] = loss
+        return loss
+
+    def _group_loss(
+        self,
+        name: str,
+        logits: Tensor,
+        labels: Tensor,
+        teachers: Mapping[str, Tensor],
+        parts: dict[str, Tensor],
+    ) -> Tensor:
+        """L_T^i = (1-beta) H(y, P_Si) + beta L_G^i; L_G sums the teachers' KD terms by default."""
+        temperature, beta = self.config.temperature, self.config.beta
+        ce = parts[f"{name}/ce"] = losses.cross_entropy(logits, labels).mean()
+        way = self.config.teaching.group
+        loss = ce
+        if way in ("individual", "mean"):
+            terms = {
+                teacher: losses.distillation(
+                    logits, losses.soft_targets(answer, temperature), temperature
+                )
+                for teacher, answer in teachers.items()
+            }
+            parts[f"{name}/kd_pivot"] = terms.pop(self.pivot)
+            kd = parts[f"{name}/kd_pivot"]
+            if terms:
+                parts[f"{name}/kd_temporary"] = torch.stack(list(terms.values())).sum()
+                kd = kd + parts[f"{name}/kd_temporary"]
+            kd = kd / len(teachers) if way == "mean" else kd
+            loss = (1 - beta) * ce + beta * kd
+        elif way != "none":
+            targets = losses.ensemble_targets(
+                list(teachers.values()), temperature, way.removeprefix("ensemble_")
+            )
+            kd = parts[f"{name}/kd_ensemble"] = losses.distillation(logits, targets, temperature)
+            loss = (1 - beta) * ce + beta * kd
+        parts[f"{name}/loss"] = loss
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """The base's, with the roles and the promotion memory."""
+        return super().state_dict() | {
+            "temporary_teachers": list(self.roles.temporary_teachers),
+            "memory": {"loss": dict(self.memory.loss), "accuracy": dict(self.memory.accuracy)},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+        super().load_state_dict(state)
+        promoted = tuple(state["temporary_teachers"])
+        students = tuple(name for name in self.names if name not in promoted)
+        self.roles = Roles(self.pivot, promoted, students)
+        self.memory = Memory(**state["memory"])
