@@ -1,0 +1,72 @@
+"""What a person sees while a run trains: a bar on a terminal, a line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+
+class Progress:
+    """Use as a context manager; ``step`` is cheap enough to be called every iteration."""
+
+    def __init__(self, title: str, epochs: int, steps: int) -> None:
+        self._title, self._epochs, self._steps = title, epochs, steps
+        self._console = Console(file=sys.stderr)
+        self._bar: Bar | None = None
+        self._shown = self._started = time.monotonic()
+        self._first_epoch, self._pending = 0, 0
+        if self._console.is_terminal:
+            self._bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f} %"),
+                TextColumn("{task.fields[figures]}"),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._task = self._bar.add_task(title, total=epochs * steps, figures="")
+
+    def __enter__(self) -> Progress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def resume(self, epoch: int) -> None:
+        """This many epochs were done before."""
+        self._first_epoch = epoch
+        if self._bar is not None:
+            self._bar.update(self._task, completed=epoch * self._steps)
+
+    def step(self) -> None:
+        """One iteration is done."""
+        self._pending += 1
+        if self._bar is not None and time.monotonic() - self._shown > 0.1:
+            self._advance()
+
+    def epoch(self, epoch: int, loss: float, top1: float) -> None:
+        """An epoch (counted from 0) is done: the target's training loss and validation accuracy."""
+        figures = f"epoch {epoch + 1}/{self._epochs}  loss {loss:.3f}  validation {top1:.1f} %"
+        if self._bar is not None:
+            self._advance()
+            self._bar.update(self._task, figures=figures)
+            return
+        ran = epoch + 1 - self._first_epoch
+        left = (time.monotonic() - self._started) / ran * (self._epochs - epoch - 1)
+        print(f"{self._title}  {figures}  {left:.0f} s left", file=sys.stderr, flush=True)
+
+    def warn(self, sentence: str) -> None:
+        """Show a warning above the bar."""
+        self._console.print(f"warning: {sentence}", markup=False, highlight=False)
+
+    def _advance(self) -> None:
+        assert self._bar is not None
+        self._bar.advance(self._task, self._pending)
+        self._pending, self._shown = 0, time.monotonic()

@@ -1,0 +1,1 @@
+"""One loop, what it keeps, and the one way to evaluate a network."""

@@ -1,0 +1,73 @@
+"""Building a run's networks, and their weights on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from orc_repro.config import architecture_of
+from orc_repro.data.prepared import Manifest
+from orc_repro.errors import UserError
+from orc_repro.models import build
+from orc_repro.training.streams import stream_seed
+
+
+def build_network(
+    name: str, manifest: Manifest, seed: int, device: torch.device, stream: str = "init"
+) -> nn.Module:
+    """A network with weights drawn from the stream (seed, ``stream``, name).
+
+    They depend on nothing else, so the target starts from the same weights in every method.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(seed, stream, name))
+        network = build(
+            architecture_of(name),
+            num_classes=manifest.num_classes,
+            in_channels=manifest.in_channels,
+        )
+    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def build_networks(
+    names: Sequence[str], manifest: Manifest, seed: int, device: torch.device
+) -> dict[str, nn.Module]:
+    """A cell's networks by name; see :func:`build_network`."""
+    return {name: build_network(name, manifest, seed, device) for name in names}
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of trainable values, running statistics not counted."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write a network's state dict as safetensors; the same weights give the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    try:
+        save_file(plain, path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"the weights {path} cannot be written: {error}") from None
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Read a state dict into a network.
+
+    Raises:
+        UserError: the file is missing or damaged, or holds another network's weights.
+    """
+    try:
+        network.load_state_dict(load_file(path))
+    except FileNotFoundError:
+        raise UserError(f"the weights {path} do not exist; run the stage that makes them") from None
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"the weights {path} are damaged: {error}") from None
+    except RuntimeError:
+        raise UserError(f"the weights {path} are not those of this network") from None
