@@ -1,0 +1,1 @@
+"""What happened in a run: first in the run's own files, then copied to MLflow."""

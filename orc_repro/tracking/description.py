@@ -1,0 +1,136 @@
+"""How a run presents itself in MLflow: names, parameters and tags that compare across methods."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pydantic import BaseModel
+
+from orc_repro.config import Group, KdConfig, OrcConfig, Recipe
+from orc_repro.validation import Strict
+
+NOT_USED = "n/a"
+SCHEMA_VERSION = "1"
+PACKAGES = ("torch", "torchvision", "mlflow", "dvc", "numpy", "pandas")
+
+
+class Description(Strict):
+    """What MLflow is told of a run when it starts; kept in the run folder as ``run.json``.
+
+    ``row`` identifies the parent run: everything that made the run but its seed and the code.
+    ``attempt`` tells two runs of one fingerprint apart.
+    """
+
+    experiment: str
+    fingerprint: str
+    attempt: str
+    cell: str
+    row: str
+    row_name: str
+    run_name: str
+    epochs: int
+    students: tuple[str, ...]
+    params: dict[str, str]
+    tags: dict[str, str]
+
+
+def flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    """``{"a": {"b": 1}}`` -> ``("prefix.a.b", "1")``; lists joined by commas."""
+    if isinstance(value, Mapping):
+        if not value:
+            yield prefix, "none"
+        for key, inner in value.items():
+            yield from flat(f"{prefix}.{key}", inner)
+    elif isinstance(value, (list, tuple)):
+        yield prefix, ", ".join(map(str, value))
+    else:
+        yield prefix, "none" if value is None else str(value)
+
+
+def _empty(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
+    for name, info in model.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _empty(inner, f"{prefix}.{name}")
+        else:
+            yield f"{prefix}.{name}", NOT_USED
+
+
+def run_params(
+    *,
+    dataset: str,
+    group_name: str,
+    group: Group,
+    recipe: Recipe,
+    method_name: str,
+    method: Strict,
+    seed: int,
+) -> dict[str, str]:
+    """Flat parameters with the same keys for every method, ``n/a`` where one has none."""
+    params = {
+        "dataset": dataset,
+        "group": group_name,
+        "group.size": str(len(group.students) + (group.pivot is not None)),
+        "method": method_name,
+        "seed": str(seed),
+    }
+    params |= dict(flat("group", group.model_dump()))
+    recipe_content = recipe.model_dump()
+    rates = recipe_content["optimizer"].pop("network_learning_rates")
+    params |= dict(flat("recipe", recipe_content))
+    params["recipe.optimizer.network_learning_rates"] = (
+        ", ".join(f"{name} {rate}" for name, rate in rates.items()) or "none"
+    )
+    for model in (KdConfig, OrcConfig):
+        params |= dict(_empty(model, "method"))
+    return params | dict(flat("method", method.model_dump()))
+
+
+def run_tags(*, device: str, manifest_digest: str, deterministic: bool) -> dict[str, str]:
+    """Where, with what and from which commit a run was made."""
+    commit, dirty = git_state()
+    tags = {
+        "git.commit": commit,
+        "git.dirty": dirty,
+        "mlflow.source.git.commit": commit,
+        "mlflow.source.name": "orc-repro train",
+        "mlflow.source.type": "LOCAL",
+        "data.manifest_sha256": manifest_digest,
+        "device": device,
+        "determinism": "exact" if deterministic else "statistical",
+        "python": platform.python_version(),
+        "schema_version": SCHEMA_VERSION,
+    }
+    tags |= {f"version.{name}": _version(name) for name in PACKAGES}
+    for ours, theirs in (
+        ("dvc.stage", "DVC_STAGE"),
+        ("dvc.exp_name", "DVC_EXP_NAME"),
+        ("dvc.exp_baseline", "DVC_EXP_BASELINE_REV"),
+    ):
+        if os.environ.get(theirs):
+            tags[ours] = os.environ[theirs]
+    return tags
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def git_state() -> tuple[str, str]:
+    """The commit and whether the tree differs from it; ``unknown`` outside a repository."""
+    try:
+        commit, status = (
+            subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown", "unknown"
+    return commit.strip(), str(bool(status.strip())).lower()

@@ -1,0 +1,208 @@
+"""Delivery to a real store: everything arrives, once, under names that compare."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orc_repro.config import CeConfig, Tracking, load_params
+from orc_repro.distill.roles import RoleChange
+from orc_repro.errors import UserError
+from orc_repro.tracking import store
+from orc_repro.tracking.delivery import Delivery, Outcome
+from orc_repro.tracking.description import Description, git_state, run_params
+from orc_repro.tracking.runlog import RunLog
+from orc_repro.tracking.tracker import Tracker, deliver, run_folders
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = Tracking(enabled=True, role_changes="all")
+STUDENTS = ("resnet14", "resnet8")
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ORC_SCRATCH", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def describe(seed: int = 0, attempt: str = "first", method: str = "orc") -> Description:
+    return Description(
+        experiment="orc/test",
+        fingerprint=f"{method}-{seed}",
+        attempt=attempt,
+        cell=f"cell-{method}-s{seed}",
+        row=f"row-{method}",
+        row_name=f"{method} row",
+        run_name=f"{method} seed {seed}",
+        epochs=2,
+        students=STUDENTS,
+        params={"method": method, "seed": str(seed)},
+        tags={"method": method, "seed": str(seed)},
+    )
+
+
+def run_of(scratch: Path, about: Description, changes: int = 3) -> Path:
+    """A finished run's folder, delivered by the tracker."""
+    folder = scratch / "runs" / about.fingerprint
+    tracker = Tracker(folder, about, SETTINGS)
+    log = RunLog(folder)
+    for epoch in range(2):
+        log.metrics(epoch, {"val/top1": 50.0 + epoch, "train/loss": 2.0 - epoch})
+    for i in range(changes):
+        came = STUDENTS[i % 2]
+        log.role_change(RoleChange(0, 10 * i, (), (came,), (came,), {"resnet8": 0.5}))
+    log.close()
+    (scratch / "note.txt").write_text("kept")
+    problem = tracker.finish("FINISHED", artifacts={"notes/note.txt": scratch / "note.txt"})
+    assert problem is None
+    return folder
+
+
+def runs(level: str = "seed") -> list[Any]:
+    client = store.open_client()
+    experiment = client.get_experiment_by_name("orc/test")
+    return list(client.search_runs([experiment.experiment_id], f"tags.level = '{level}'"))
+
+
+def test_a_run_arrives_whole(scratch: Path) -> None:
+    run_of(scratch, describe())
+    client = store.open_client()
+    (run,) = runs()
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"method": "orc", "seed": "0"}
+    assert run.data.metrics["val/top1"] == 51.0
+    assert run.data.metrics["cost/seconds"] > 0
+    history = client.get_metric_history(run.info.run_id, "val/top1")
+    assert [(m.step, m.value) for m in history] == [(0, 50.0), (1, 51.0)]
+    teachers = client.get_metric_history(run.info.run_id, "role_it/teacher")
+    assert [(m.step, m.value) for m in teachers] == [(0, 0.0), (10, 1.0), (20, 0.0)]
+    assert [f.path for f in client.list_artifacts(run.info.run_id, "notes")] == ["notes/note.txt"]
+
+
+def test_delivering_again_adds_nothing(scratch: Path) -> None:
+    folder = run_of(scratch, describe())
+    (folder / "delivered.json").unlink()  # as if the answer of the last delivery had been lost
+    assert deliver(folder, SETTINGS) is None
+    assert deliver(folder, SETTINGS) is None
+    client = store.open_client()
+    (run,) = runs()
+    assert len(client.get_metric_history(run.info.run_id, "val/top1")) == 2
+    assert len(client.get_metric_history(run.info.run_id, "role_it/teacher")) == 3
+    assert run_folders() == [folder]
+
+
+def test_seeds_are_children_of_their_row(scratch: Path) -> None:
+    for method in ("ce", "orc"):
+        for seed in (0, 1):
+            run_of(scratch, describe(seed, method=method))
+    parents = {run.data.tags["row"]: run.info.run_id for run in runs("row")}
+    assert parents.keys() == {"row-ce", "row-orc"}
+    for run in runs():
+        assert run.data.tags["mlflow.parentRunId"] == parents[run.data.tags["row"]]
+    assert len(runs()) == 4
+
+
+def test_a_run_made_again_supersedes_the_earlier_one(scratch: Path) -> None:
+    run_of(scratch, describe())
+    run_of(scratch, describe(attempt="second"))
+    marks = {run.data.tags["attempt"]: run.data.tags["superseded"] for run in runs()}
+    assert marks == {"first": "true", "second": "false"}
+
+
+def test_more_points_than_a_batch_holds_all_arrive(scratch: Path) -> None:
+    run_of(scratch, describe(), changes=2345)
+    client = store.open_client()
+    (run,) = runs()
+    assert len(client.get_metric_history(run.info.run_id, "role_it/teacher")) == 2345
+
+
+def test_a_failed_run_says_why(scratch: Path) -> None:
+    folder = scratch / "runs" / "x"
+    tracker = Tracker(folder, describe(), SETTINGS)
+    RunLog(folder).close()
+    tracker.finish("FAILED", "the loss of a is not finite")
+    (run,) = runs()
+    assert run.info.status == "FAILED"
+    assert run.data.tags["status_reason"] == "the loss of a is not finite"
+
+
+def test_without_tracking_the_files_are_complete_and_can_be_delivered_later(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = scratch / "runs" / "x"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody listens there
+    tracker = Tracker(folder, describe(), SETTINGS.model_copy(update={"enabled": False}))
+    log = RunLog(folder)
+    log.metrics(0, {"val/top1": 7.0})
+    log.close()
+    assert tracker.finish("FINISHED") is None
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert deliver(folder, SETTINGS) is None
+    assert [run.data.metrics["val/top1"] for run in runs()] == [7.0]
+
+
+def test_a_store_that_does_not_answer_is_one_sentence_without_its_password(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    with pytest.raises(UserError, match=r"http://127\.0\.0\.1:9 does not answer") as caught:
+        Tracker(scratch / "runs" / "x", describe(), SETTINGS)
+    assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
+    assert not (scratch / "runs").exists()
+
+
+def test_a_delivery_that_fails_is_reported_and_leaves_the_run_to_be_sent(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run_of(scratch, describe())
+
+    def refuse(*_: object) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Delivery, "drain", refuse)
+        assert "disk full" in str(deliver(folder, SETTINGS))
+    assert deliver(folder, SETTINGS) is None
+
+
+def test_six_processes_on_a_fresh_store_all_get_through(scratch: Path) -> None:
+    code = "from orc_repro.tracking.store import open_client; open_client()"
+    started = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(6)]
+    assert [process.wait(timeout=120) for process in started] == [0] * 6
+    assert (scratch / "mlflow.db").exists()
+
+
+def test_parameters_have_the_same_keys_for_every_method() -> None:
+    params = load_params(ROOT / "params.yaml")
+    made = [
+        run_params(
+            dataset="digits", group_name="r26-r8", group=params.groups["r26-r8"],
+            recipe=params.recipes["digits"], method_name=name, method=method, seed=0,
+        )
+        for name, method in params.methods.items()
+    ]  # fmt: skip
+    assert len({tuple(sorted(p)) for p in made}) == 1
+    assert len(made[0]) <= 60
+    by_method = {p["method"]: p for p in made}
+    assert by_method["ce"]["method.temperature"] == "n/a"
+    assert by_method["orc"]["method.promotion.top_k"] == "1"
+    assert by_method["orc"]["group.students"] == "resnet20, resnet14, resnet8"
+
+
+def test_git_state_outside_a_repository_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_state() == ("unknown", "unknown")
+
+
+def test_an_outcome_and_a_method_know_their_fields() -> None:
+    with pytest.raises(ValueError, match="extra"):
+        Outcome(status="FINISHED", reason="", ended_ms=1, figures={}, weights_digest="", x=1)  # type: ignore[call-arg]
+    assert CeConfig(kind="ce").kind == "ce"
