@@ -1,0 +1,139 @@
+"""The commands: each parses, calls one stage, and turns a user's mistake into one sentence."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orc_repro.cells import DEFAULT_STUDY, load_study, plan
+from orc_repro.config import load_params
+from orc_repro.errors import UserError
+
+app = typer.Typer(
+    name="orc-repro",
+    help="Knowledge distillation with online role change (ORC) as a reproducible pipeline.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+StudyOption = Annotated[
+    Path, typer.Option("--study", help="The folder of a study.yaml and its cells.yaml.")
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", envvar="ORC_DEVICE", help="auto, cpu, cuda or cuda:N.")
+]
+
+
+@app.command("plan")
+def plan_command(study: Annotated[Path, typer.Argument()] = DEFAULT_STUDY) -> None:
+    """Expand a study's declaration into its cells.yaml, over which DVC's stages range."""
+    cells, changed = plan(study)
+    state = "written" if changed else "up to date"
+    print(f"{study}/cells.yaml: {len(cells.cells)} cells, {len(cells.pivots)} pivots, {state}")
+
+
+@app.command("prepare")
+def prepare_command(dataset: str, study: StudyOption = DEFAULT_STUDY) -> None:
+    """Turn a dataset of params.yaml into arrays, splits and a manifest."""
+    from orc_repro.stages.prepare import prepare
+
+    manifest = prepare(load_study(study).params, dataset)
+    counts = ", ".join(f"{manifest.count(s)} {s}" for s in ("train", "validation", "test"))
+    print(f"{dataset}: {counts}; {manifest.num_classes} classes")
+
+
+@app.command("pretrain")
+def pretrain_command(
+    pivot: str, study: StudyOption = DEFAULT_STUDY, device: DeviceOption = "auto"
+) -> None:
+    """Train a pivot alone, once, for every cell that needs it."""
+    from orc_repro.stages.pretrain import pretrain
+
+    pretrain(load_study(study), pivot, device)
+
+
+@app.command("train")
+def train_command(
+    cell: str, study: StudyOption = DEFAULT_STUDY, device: DeviceOption = "auto"
+) -> None:
+    """Train one cell (dataset x group x method x seed), continuing where it was stopped."""
+    from orc_repro.stages.train import train
+
+    train(load_study(study), cell, device)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    cell: str, study: StudyOption = DEFAULT_STUDY, device: DeviceOption = "auto"
+) -> None:
+    """Evaluate a trained cell on the test split."""
+    from orc_repro.stages.evaluate import evaluate_cell
+
+    result = evaluate_cell(load_study(study), cell, device)
+    last = result.target.last.top1
+    print(f"{cell}: {result.target_name} {last:.2f} % after epoch {result.epochs}")
+
+
+@app.command("report")
+def report_command() -> None:
+    """Write tables and figures under reports/ from result files alone."""
+    from orc_repro.stages.report import report
+
+    report()
+    print("reports/table.md, results.csv, runs.csv, summary.json and figures/ are written")
+
+
+@app.command("table")
+def table_command() -> None:
+    """Show reports/table.md."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    path = Path("reports/table.md")
+    if not path.exists():
+        raise UserError(f"{path} does not exist; `orc-repro report` writes it")
+    Console().print(Markdown(path.read_text(encoding="utf-8")))
+
+
+@app.command("check")
+def check_command() -> None:
+    """Check that dvc.lock, the cells and the results agree; runs nothing, needs no data."""
+    from orc_repro.stages.check import check
+
+    check()
+    print("every stage is as dvc.lock says, and the report is that of the results")
+
+
+@app.command("sync")
+def sync_command() -> None:
+    """Deliver to MLflow whatever of this machine's runs has not arrived there yet."""
+    from orc_repro.tracking.tracker import deliver, run_folders
+
+    settings = load_params().tracking
+    problems = [p for folder in run_folders() if (p := deliver(folder, settings))]
+    if problems:
+        raise UserError(problems[0])
+    print(f"{len(run_folders())} runs are delivered")
+
+
+@app.command("ui")
+def ui_command(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
+    """Open the MLflow UI on the run store; listens on this machine's loopback address only."""
+    from orc_repro.tracking.ui import serve
+
+    serve(port)
+
+
+def main() -> None:
+    """Run a command; a user's mistake is one sentence on standard error and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"orc-repro: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("orc-repro: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""Results as files, statistics over seeds, tables and figures; reads files only."""

@@ -1,0 +1,73 @@
+"""One cell's result as a file: deterministic, small, in git.
+
+No run id, time, duration or host is in it, so that the same result is the same bytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orc_repro.project import EVALUATED
+from orc_repro.validation import Strict, read_json
+
+
+class Score(Strict):
+    """A network on the test split; accuracies in percent; ``epoch`` counts from 0."""
+
+    epoch: int
+    top1: float
+    top5: float | None
+    loss: float
+    class_top1: tuple[float, ...]
+
+
+class NetworkResult(Strict):
+    """``last``: after the last epoch. ``best``: of the best validation epoch's weights."""
+
+    role: str
+    parameters: int
+    last: Score
+    best: Score
+
+
+class Result(Strict):
+    """``results/evaluated/<cell>.json``.
+
+    ``fingerprint`` says what the run was made from, ``weights_digest`` which weights came out
+    (another machine may round differently). ``pivot_before`` is the pivot's test accuracy before
+    the run, ``elected`` how often each student was temporary teacher, ``role_changes`` how often
+    that changed, ``not_finite`` which losses went NaN and when.
+    """
+
+    cell: str
+    row: str
+    fingerprint: str
+    weights_digest: str
+    dataset: str
+    group: str
+    method: str
+    recipe: str
+    seed: int
+    epochs: int
+    target_name: str
+    networks: dict[str, NetworkResult]
+    pivot_before: float | None
+    elected: dict[str, int]
+    role_changes: int
+    not_finite: tuple[str, ...]
+
+    @property
+    def target(self) -> NetworkResult:
+        """The reported network."""
+        return self.networks[self.target_name]
+
+
+def read_result(cell: str, folder: Path = EVALUATED) -> Result | None:
+    """A cell's result, or None if it has not been evaluated."""
+    path = folder / f"{cell}.json"
+    return read_json(Result, path) if path.exists() else None
+
+
+def read_results(folder: Path = EVALUATED) -> list[Result]:
+    """Every result, by cell key."""
+    return [read_json(Result, path) for path in sorted(folder.glob("*.json"))]

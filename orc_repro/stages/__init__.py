@@ -1,0 +1,1 @@
+"""The pipeline's stages, one module and one command each."""

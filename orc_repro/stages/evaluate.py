@@ -1,0 +1,113 @@
+"""``evaluate``: a trained cell on the test split. The only reader of that split."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+
+from orc_repro.cells import Cell, Study
+from orc_repro.config import Group, Recipe
+from orc_repro.data.batches import ResidentImages
+from orc_repro.data.prepared import Manifest
+from orc_repro.errors import UserError
+from orc_repro.fingerprint import write_json
+from orc_repro.project import EVALUATED, PIVOTS, TRAINED, WEIGHTS, run_folder
+from orc_repro.report.results import NetworkResult, Result, Score
+from orc_repro.stages.run import manifest_of, resident
+from orc_repro.stages.train import weights_digest
+from orc_repro.tracking.tracker import deliver
+from orc_repro.training.device import pick_device, set_up
+from orc_repro.training.evaluate import evaluate
+from orc_repro.training.networks import build_network, count_parameters, load_weights
+
+
+def evaluate_cell(study: Study, key: str, device: str = "auto") -> Result:
+    """Evaluate every network of a cell; writes ``results/evaluated/<key>.json``."""
+    cell = study.cell(key)
+    group, recipe, _ = study.parts(cell)
+    place = pick_device(device)
+    set_up(recipe)
+    manifest = manifest_of(cell.dataset)
+    test = resident(cell.dataset, "test", manifest, recipe, place)
+    trained = _trained(key)
+    result = Result(
+        cell=key,
+        row=trained["row"],
+        fingerprint=trained["fingerprint"],
+        weights_digest=weights_digest(WEIGHTS / key),
+        dataset=cell.dataset,
+        group=cell.group,
+        method=cell.method,
+        recipe=cell.recipe,
+        seed=cell.seed,
+        epochs=len(trained["epochs"]),
+        target_name=group.target,
+        networks={
+            name: _network_result(
+                key, name, role_of(name, group), test, manifest, best["epoch"], recipe, place
+            )
+            for name, best in trained["best"].items()
+        },
+        pivot_before=_pivot_before(cell, group, test, manifest, place),
+        elected=trained["elected"],
+        role_changes=trained["role_changes"],
+        not_finite=tuple(trained["not_finite"]),
+    )
+    write_json(EVALUATED / f"{key}.json", result.model_dump(mode="json"))
+    folder = run_folder(result.fingerprint)
+    if study.params.tracking.enabled and (folder / "run.json").exists():
+        problem = deliver(folder, study.params.tracking)
+        if problem:
+            print(f"warning: {problem}")
+    return result
+
+
+def role_of(name: str, group: Group) -> str:
+    """``pivot``, ``target`` or ``student``."""
+    if name == group.pivot:
+        return "pivot"
+    return "target" if name == group.target else "student"
+
+
+def _trained(key: str) -> dict[str, Any]:
+    path = TRAINED / f"{key}.json"
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; train the cell first") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged: {error}") from None
+    return content
+
+
+def _network_result(
+    key: str,
+    name: str,
+    role: str,
+    test: ResidentImages,
+    manifest: Manifest,
+    best_epoch: int,
+    recipe: Recipe,
+    device: torch.device,
+) -> NetworkResult:
+    network = build_network(name, manifest, 0, device)
+    scores = {}
+    for which, epoch in (("last", recipe.epochs - 1), ("best", best_epoch)):
+        load_weights(network, WEIGHTS / key / which / f"{name}.safetensors")
+        seen = evaluate(network, test, manifest.num_classes)
+        scores[which] = Score(
+            epoch=epoch, top1=seen.top1, top5=seen.top5, loss=seen.loss, class_top1=seen.class_top1
+        )
+    return NetworkResult(role=role, parameters=count_parameters(network), **scores)
+
+
+def _pivot_before(
+    cell: Cell, group: Group, test: ResidentImages, manifest: Manifest, device: torch.device
+) -> float | None:
+    if cell.pivot is None or group.pivot is None:
+        return None
+    network = build_network(group.pivot, manifest, 0, device)
+    load_weights(network, PIVOTS / f"{cell.pivot}.safetensors")
+    return evaluate(network, test, manifest.num_classes).top1

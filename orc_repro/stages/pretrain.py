@@ -1,0 +1,46 @@
+"""``pretrain``: a pivot is trained alone, once, before any cell that needs it."""
+
+from __future__ import annotations
+
+from orc_repro.cells import Study
+from orc_repro.config import CeConfig, Group
+from orc_repro.distill import build_method
+from orc_repro.fingerprint import file_digest, write_json
+from orc_repro.project import PIVOTS, TRAINED
+from orc_repro.stages.run import Identity, Run, manifest_of
+from orc_repro.training.device import pick_device, set_up
+from orc_repro.training.networks import build_network, save_weights
+
+
+def pretrain(study: Study, key: str, device: str = "auto") -> None:
+    """Train a pivot; writes ``weights/pivots/<key>.safetensors`` of its last epoch."""
+    pivot = study.pivot(key)
+    recipe = study.params.recipes[pivot.recipe]
+    place = pick_device(device)
+    set_up(recipe)
+    manifest = manifest_of(pivot.dataset)
+    alone = Group(pivot=None, students=(pivot.network,), target=pivot.network)
+    identity = Identity(
+        key=key,
+        experiment="orc/pivots",
+        dataset=pivot.dataset,
+        group_name=pivot.network,
+        group=alone,
+        recipe_name=pivot.recipe,
+        recipe=recipe,
+        method_name="pretrain",
+        method=CeConfig(kind="ce"),
+        seed=pivot.seed,
+        manifest=manifest,
+        starts_from="random weights",
+    )
+    # Another stream than a cell's: a student of the pivot's architecture is not its twin.
+    network = build_network(pivot.network, manifest, pivot.seed, place, stream="pretrain")
+    run = Run(identity, place, study.params.tracking)
+    method = build_method(identity.method, alone, {pivot.network: network}, recipe.optimizer)
+    done = run.train(method, pivot.network)
+    weights = PIVOTS / f"{key}.safetensors"
+    save_weights(network.state_dict(), weights)
+    summary = TRAINED / f"{key}.json"
+    write_json(summary, {"pivot": key, "fingerprint": identity.fingerprint, "epochs": done.history})
+    run.finish({"training/history.json": summary}, file_digest(weights), done)

@@ -1,0 +1,98 @@
+"""``train``: one cell, from a recipe and a pivot to a group's weights and its role changes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from orc_repro.cells import Cell, Study
+from orc_repro.data.prepared import Manifest
+from orc_repro.distill import METHODS, build_method
+from orc_repro.fingerprint import digest, file_digest, write_json
+from orc_repro.project import PIVOTS, ROLES, TRAINED, WEIGHTS
+from orc_repro.stages.run import Identity, Run, manifest_of
+from orc_repro.tracking.runlog import role_table
+from orc_repro.training.device import pick_device, set_up
+from orc_repro.training.loop import Progressed
+from orc_repro.training.networks import build_networks, load_weights, save_weights
+
+
+def identify(study: Study, key: str, cell: Cell, manifest: Manifest) -> Identity:
+    """A cell's identity; needs its prepared data and its pivot's weights to be there."""
+    group, recipe, method = study.parts(cell)
+    pivot = PIVOTS / f"{cell.pivot}.safetensors"
+    return Identity(
+        key=key,
+        experiment=study.cells.experiment,
+        dataset=cell.dataset,
+        group_name=cell.group,
+        group=group,
+        recipe_name=cell.recipe,
+        recipe=recipe,
+        method_name=cell.method,
+        method=method,
+        seed=cell.seed,
+        manifest=manifest,
+        starts_from=file_digest(pivot) if cell.pivot and pivot.exists() else "random weights",
+    )
+
+
+def train(study: Study, key: str, device: str = "auto") -> None:
+    """Train a cell.
+
+    Writes ``weights/cells/<key>/{last,best}/<network>.safetensors``, ``roles/<key>.parquet`` and
+    ``results/trained/<key>.json``, all of them functions of the cell's fingerprint.
+    """
+    cell = study.cell(key)
+    group, recipe, config = study.parts(cell)
+    place = pick_device(device)
+    set_up(recipe)
+    manifest = manifest_of(cell.dataset)
+    names = METHODS[config.kind].networks_of(group)
+    networks = build_networks(names, manifest, cell.seed, place)
+    if cell.pivot is not None and group.pivot is not None:
+        load_weights(networks[group.pivot], PIVOTS / f"{cell.pivot}.safetensors")
+    identity = identify(study, key, cell, manifest)
+    run = Run(identity, place, study.params.tracking)
+    method = build_method(config, group, networks, recipe.optimizer)
+    done = run.train(method, group.target)
+
+    folder = WEIGHTS / key
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, network in networks.items():
+        save_weights(network.state_dict(), folder / "last" / f"{name}.safetensors")
+        save_weights(done.best[name].weights, folder / "best" / f"{name}.safetensors")
+    roles = ROLES / f"{key}.parquet"
+    roles.parent.mkdir(parents=True, exist_ok=True)
+    role_table(run.folder, group.students).to_parquet(roles, index=False)
+    summary = TRAINED / f"{key}.json"
+    write_json(summary, _summary(key, identity, done))
+    run.finish(
+        {"roles/events.parquet": roles, "training/history.json": summary},
+        weights_digest(folder),
+        done,
+    )
+
+
+def _summary(key: str, identity: Identity, done: Progressed) -> dict[str, Any]:
+    return {
+        "cell": key,
+        "row": identity.row,
+        "fingerprint": identity.fingerprint,
+        "epochs": done.history,
+        "best": {
+            name: {"epoch": best.epoch, "validation_top1": best.top1}
+            for name, best in done.best.items()
+        },
+        "elected": done.elected,
+        "role_changes": done.role_changes,
+        "not_finite": [str(bad) for bad in done.not_finite],
+    }
+
+
+def weights_digest(folder: Path) -> str:
+    """One hash over all of a cell's weights."""
+    files = sorted(folder.glob("*/*.safetensors"))
+    return digest({os.path.relpath(f, folder): file_digest(f) for f in files})

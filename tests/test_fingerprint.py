@@ -1,0 +1,53 @@
+"""Fingerprints, and that DVC and they name the same code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from orc_repro.fingerprint import CODE, canonical_json, code_digest, digest, file_digest, write_json
+from orc_repro.yaml_files import read_yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert canonical_json({"b": 1, "a": [1.5, None]}) == '{"a":[1.5,null],"b":1}'
+    assert digest({"b": 1, "a": 2}) == hashlib.sha256(b'{"a":2,"b":1}').hexdigest()
+
+
+def test_a_nan_has_no_canonical_form() -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        canonical_json({"a": float("nan")})
+
+
+def test_json_files_are_the_same_bytes_whatever_the_order(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"x": 1, "y": [2]})
+    write_json(tmp_path / "b.json", {"y": [2], "x": 1})
+    assert file_digest(tmp_path / "a.json") == file_digest(tmp_path / "b.json")
+    assert json.loads((tmp_path / "a.json").read_text()) == {"x": 1, "y": [2]}
+
+
+def test_code_that_changes_results_changes_the_fingerprint_and_tracking_does_not(
+    tmp_path: Path,
+) -> None:
+    package = tmp_path / "orc_repro"
+    shutil.copytree(ROOT / "orc_repro", package)
+    before = code_digest(package)
+    (package / "tracking" / "runlog.py").write_text("# another log")
+    (package / "cli.py").write_text("# another command line")
+    assert code_digest(package) == before == code_digest()
+    (package / "distill" / "losses.py").write_text("# another loss")
+    assert code_digest(package) != before
+
+
+@pytest.mark.parametrize("path", ["dvc.yaml", "studies/pilot_cifar10/dvc.yaml"])
+@pytest.mark.parametrize("stage", ["pretrain", "train"])
+def test_dvc_depends_on_the_code_that_the_fingerprint_covers(path: str, stage: str) -> None:
+    deps = read_yaml(ROOT / path)["stages"][stage]["do"]["deps"]
+    code = [d.removeprefix("orc_repro/") for d in deps if d.startswith("orc_repro")]
+    assert sorted(code) == sorted(CODE)

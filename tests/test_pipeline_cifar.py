@@ -1,0 +1,136 @@
+"""Every stage by its real command, on a slice of real CIFAR-100."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from orc_repro.report.results import read_results
+from tests.project import REAL, command, copy_project
+
+pytestmark = pytest.mark.skipif(
+    not (REAL / "unpack.py").exists(), reason="real CIFAR images are not beside the checkout"
+)
+METHODS = ["ce", "kd", "orc"]
+
+
+def shrink(params: dict[str, Any]) -> None:
+    params["data"]["slice"] = params["data"]["cifar10-small"] | {
+        "root": "images",
+        "validation_fraction": 0.2,
+    }
+    params["groups"]["small"] = {
+        "pivot": "resnet14",
+        "students": ["resnet8.a", "resnet8"],
+        "target": "resnet8",
+    }
+    recipe = params["recipes"]["cifar10-pilot"]
+    recipe |= {"epochs": 2, "batch_size": 32, "cpu_threads": 1}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    row = {
+        "dataset": "slice",
+        "group": "small",
+        "recipe": "cifar10-pilot",
+        "pivot": {"recipe": "cifar10-pilot", "seed": 0},
+        "seeds": [0],
+    }
+    project = copy_project(tmp_path_factory.mktemp("cifar"), shrink, row)
+    subprocess.run(
+        [sys.executable, REAL / "unpack.py", "cifar100", "--to", project / "images",
+         "--train-per-class", "5", "--test-per-class", "2"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    for words in (
+        ["plan"],
+        ["prepare", "slice"],
+        ["pretrain", "slice-resnet14-cifar10-pilot-s0"],
+        *(["train", f"slice-small-{m}-s0"] for m in METHODS),
+        *(["evaluate", f"slice-small-{m}-s0"] for m in METHODS),
+        ["report"],
+    ):
+        command(project, "orc_repro", *words)
+    return project
+
+
+def test_every_method_was_trained_and_evaluated_on_a_hundred_classes(project: Path) -> None:
+    results = {r.method: r for r in read_results(project / "results/evaluated")}
+    assert sorted(results) == METHODS
+    for result in results.values():
+        assert (result.epochs, result.target_name) == (2, "resnet8")
+        assert result.target.parameters == 83_892
+        assert len(result.target.last.class_top1) == 100
+        top1, top5 = result.target.last.top1, result.target.last.top5
+        assert top5 is not None and 0 <= top1 <= top5 <= 100
+        mean = sum(result.target.last.class_top1) / 100  # two test images in every class
+        assert mean == pytest.approx(top1)
+    assert results["kd"].pivot_before == results["orc"].pivot_before is not None
+    assert results["kd"].networks["resnet14"].last.top1 == results["kd"].pivot_before
+    assert sum(results["orc"].elected.values()) == 2 * (400 // 32)
+
+
+def test_the_role_table_agrees_with_the_result(project: Path) -> None:
+    table = pd.read_parquet(project / "roles/slice-small-orc-s0.parquet")
+    (orc,) = (r for r in read_results(project / "results/evaluated") if r.method == "orc")
+    assert len(table) == orc.role_changes > 0
+    assert (table["came"] != table["left"]).all()
+
+
+def test_the_report_has_a_row_for_each_network_and_says_what_was_not_run(project: Path) -> None:
+    rows = pd.read_csv(project / "reports/results.csv")
+    assert len(rows) == 1 + 2 + 3
+    assert set(rows["role"]) == {"target", "student", "pivot"}
+    text = (project / "reports/table.md").read_text()
+    for method in METHODS:
+        assert f"| {method} | resnet8 |" in text
+    assert "not run" in text  # the pilot's cells are declared, and nobody ran them here
+    runs = pd.read_csv(project / "reports/runs.csv")
+    assert runs["run_id"].str.len().tolist() == [32] * 3
+
+
+def test_one_finished_run_for_each_method_with_names_that_compare(project: Path) -> None:
+    from orc_repro.tracking.store import open_client
+
+    client = open_client(f"sqlite:///{project}/.orc/mlflow.db")
+    experiment = client.get_experiment_by_name("orc/default")
+    runs = client.search_runs(
+        [experiment.experiment_id], "tags.level = 'seed' and attributes.status = 'FINISHED'"
+    )
+    assert sorted(run.data.tags["method"] for run in runs) == METHODS
+    common = set.intersection(*(set(run.data.metrics) for run in runs))
+    assert {
+        "train/loss", "train/top1", "val/loss", "val/top1", "final/top1_last", "final/top5_last",
+        "final/top1_best_validation", "cost/seconds", "cost/images_per_second", "role/changes",
+    } <= common  # fmt: skip
+    assert len({tuple(sorted(run.data.params)) for run in runs}) == 1
+    results = {r.method: r for r in read_results(project / "results/evaluated")}
+    for run in runs:
+        assert len(run.data.metrics) <= 60
+        assert (
+            run.data.metrics["final/top1_last"] == results[run.data.tags["method"]].target.last.top1
+        )
+    (orc,) = (run for run in runs if run.data.tags["method"] == "orc")
+    changes = client.get_metric_history(orc.info.run_id, "role_it/teacher")
+    assert len(changes) == results["orc"].role_changes
+    files = {f.path for f in client.list_artifacts(orc.info.run_id, "roles")}
+    assert files == {"roles/events.parquet"}
+    parents = client.search_runs([experiment.experiment_id], "tags.level = 'row'")
+    assert sorted(p.data.metrics["agg/n_seeds"] for p in parents) == [1.0] * 3
+
+
+def test_training_a_cell_again_gives_the_same_bytes(project: Path) -> None:
+    paths = [
+        project / "weights/cells/slice-small-orc-s0/last/resnet8.safetensors",
+        project / "roles/slice-small-orc-s0.parquet",
+        project / "results/trained/slice-small-orc-s0.json",
+    ]
+    before = [path.read_bytes() for path in paths]
+    command(project, "orc_repro", "train", "slice-small-orc-s0")
+    assert [path.read_bytes() for path in paths] == before

@@ -1,0 +1,107 @@
+"""DVC runs what has changed, and only that; a fresh clone can be checked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.project import command, copy_project, environment
+
+
+def shrink(params: dict[str, Any]) -> None:
+    params["groups"]["small"] = {
+        "pivot": "resnet14",
+        "students": ["resnet8.a", "resnet8"],
+        "target": "resnet8",
+    }
+    params["recipes"]["digits"] |= {"epochs": 1, "cpu_threads": 1}
+
+
+def git(project: Path, *words: str) -> None:
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(
+        ["git", *who, *words],
+        cwd=project,
+        check=True,
+        capture_output=True,
+        env=environment(project),
+    )
+
+
+def stages_run(output: str) -> list[str]:
+    return [line.split("'")[1] for line in output.splitlines() if "Running stage" in line]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    row = {"group": "small", "seeds": [0]}
+    project = copy_project(tmp_path_factory.mktemp("dvc"), shrink, row)
+    git(project, "init", "-q")
+    command(project, "dvc", "init", "-q")
+    command(project, "orc_repro", "plan")
+    done = command(project, "dvc", "repro")
+    assert len(stages_run(done.stdout)) == 9
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "first")
+    return project
+
+
+def test_a_second_time_nothing_runs(project: Path) -> None:
+    done = command(project, "dvc", "repro")
+    assert stages_run(done.stdout) == []
+    assert "up to date" in done.stdout
+
+
+def test_metrics_and_plots_are_there_without_a_network(project: Path) -> None:
+    shown = command(project, "dvc", "metrics", "show").stdout
+    assert "default.orc.top1" in shown
+    command(project, "dvc", "plots", "show")
+    page = (project / "dvc_plots/index.html").read_text()
+    assert "<img" in page and "http" not in page
+
+
+def test_a_clone_without_data_can_be_checked_and_names_what_changed(
+    project: Path, tmp_path: Path
+) -> None:
+    clone = tmp_path / "clone"
+    git(project, "clone", "-q", str(project), str(clone))
+    assert not (clone / "weights").exists()
+    assert "as dvc.lock says" in command(clone, "orc_repro", "check").stdout
+    table = clone / "reports/table.md"
+    before = table.read_bytes()
+    table.unlink()
+    command(clone, "orc_repro", "report")
+    assert table.read_bytes() == before
+    loss = clone / "orc_repro/distill/losses.py"
+    loss.write_text(loss.read_text() + "# changed\n")
+    refused = command(clone, "orc_repro", "check", check=False)
+    assert refused.returncode == 2
+    assert "pretrain@digits-resnet14-digits-s0 has changed" in refused.stderr
+
+
+def test_one_parameter_of_orc_trains_orc_again_and_nothing_else(project: Path) -> None:
+    done = command(project, "dvc", "exp", "run", "-S", "methods.orc.temperature=2")
+    assert stages_run(done.stdout) == [
+        "train@digits-small-orc-s0",
+        "evaluate@digits-small-orc-s0",
+        "report",
+    ]
+    assert "temperature" in command(project, "dvc", "params", "diff").stdout
+
+
+def test_an_error_in_params_stops_every_stage_in_one_sentence(project: Path) -> None:
+    path = project / "params.yaml"
+    text = path.read_text()
+    try:
+        path.write_text(text.replace("epochs: 1\n", "epochs: 0\n", 1))
+        done = command(project, "dvc", "repro", check=False)
+    finally:
+        path.write_text(text)
+    assert done.returncode == 255
+    assert "orc-repro: params.yaml: recipes.digits.epochs is 0" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert os.listdir(project / "results/evaluated")
