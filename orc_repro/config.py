@@ -222,7 +222,8 @@ class Teaching(Strict):
     private: bool
     group: Literal["individual", "mean", "ensemble_logits", "ensemble_probabilities", "none"]
     order: Literal["sequential", "simultaneous"]
-    teacher_batch_norm: Literal["running", "batch"]
+    pivot_batch_norm: Literal["running", "batch"]
+    temporary_batch_norm: Literal["running", "batch"]
 
 
 class OrcConfig(Strict):

@@ -15,11 +15,15 @@ class _Loader(yaml.SafeLoader):
     """PyYAML speaks YAML 1.1, DVC 1.2; `5e-4` is text to the first and a number to the second."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for position, key in enumerate(keys):
-            if key in keys[:position]:
-                line = node.value[position][0].start_mark.line + 1
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                line = key_node.start_mark.line + 1
                 raise UserError(f"line {line}: the key '{key}' is given twice")
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
 

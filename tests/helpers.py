@@ -31,7 +31,8 @@ ORC: dict[str, Any] = {
         "private": True,
         "group": "individual",
         "order": "sequential",
-        "teacher_batch_norm": "running",
+        "pivot_batch_norm": "running",
+        "temporary_batch_norm": "running",
     },
 }
 KD = KdConfig(kind="kd", temperature=4.0, beta=0.5)

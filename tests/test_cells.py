@@ -98,7 +98,7 @@ def test_top_k_beyond_the_group_is_refused_before_anything_runs(
     text = (ROOT / "params.yaml").read_text().replace("top_k: 1", "top_k: 9")
     path = tmp_path / "params.yaml"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"top_k is 9; group r26-r8 has 3 students, .* 1 to 3"):
+    with pytest.raises(UserError, match=r"top_k is 9; group r20-r8 has 2 students, .* 1 to 2"):
         load_study(ROOT / "studies/default", path)
 
 
@@ -125,4 +125,4 @@ def test_plan_says_whether_it_changed_anything(
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     assert plan(Path("study"))[1] is True
     assert plan(Path("study"))[1] is False
-    assert load_study(Path("study")).cell("digits-r26-r8-kd-s1").seed == 1
+    assert load_study(Path("study")).cell("digits-r20-r8-kd-s1").seed == 1

@@ -21,7 +21,7 @@ class Kd(Method):
         self, config: KdConfig, group: Group, networks: Mapping[str, nn.Module], optimizer: Sgd
     ) -> None:
         self.config, self.pivot, self.target = config, group.teacher, group.target
-        self.initial_roles = Roles(self.pivot, (), (self.target,))
+        self.roles = Roles(self.pivot, (), (self.target,))
         super().__init__(networks, trained=[self.target], optimizer=optimizer)
 
     @classmethod
@@ -45,5 +45,5 @@ class Kd(Method):
                 f"{self.target}/kd_pivot": kd.detach(),
             },
             correct={self.target: count_correct(logits, labels)},
-            roles=self.initial_roles,
+            roles=self.roles,
         )

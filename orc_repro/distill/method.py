@@ -41,10 +41,11 @@ class Method(ABC):
         networks: every network that is evaluated and saved, by name, the target's among them.
         optimizers: one a trained network; a network without one is frozen.
         learning_rate_scales: what a network's scheduled learning rate is multiplied by.
+        roles: who is what now; None for a method without roles.
     """
 
     needs_pivot: ClassVar[bool]
-    initial_roles: Roles | None = None
+    roles: Roles | None = None
 
     def __init__(
         self,

@@ -41,8 +41,7 @@ class Orc(Method):
             optimizer=optimizer,
             learning_rate_scales={self.pivot: config.intensive.pivot_lr_scale},
         )
-        self.initial_roles = Roles(self.pivot, (), self.names)
-        self.roles = self.initial_roles
+        self.roles: Roles = Roles(self.pivot, (), self.names)
         self.memory = Memory()
 
     @classmethod
@@ -77,7 +76,7 @@ class Orc(Method):
         ballot = HostRead(torch.stack([student_losses.mean(1), (~wrong).float().mean(1)]))
         pivot_before = None
         if self.config.teaching.order == "simultaneous":
-            pivot_before = self._ask(self.pivot, images)
+            pivot_before = self._ask_pivot(images)
 
         # Intensive teaching: the pivot learns what the students get wrong.
         if self.teaches_pivot:
@@ -88,7 +87,7 @@ class Orc(Method):
         scores = self._elect(mean_losses, accuracies)
 
         # Private teaching: the pivot alone teaches the promoted.
-        pivot_logits = self._ask(self.pivot, images) if pivot_before is None else pivot_before
+        pivot_logits = self._ask_pivot(images) if pivot_before is None else pivot_before
         taught = {
             name: self._private_loss(name, logits[name], labels, pivot_logits, parts)
             for name in self.roles.temporary_teachers
@@ -98,8 +97,10 @@ class Orc(Method):
         # Group teaching: the pivot and the promoted teach everyone else.
         teachers = {self.pivot: pivot_logits}
         for name in self.roles.temporary_teachers:
-            fresh = self.config.teaching.order == "sequential"
-            teachers[name] = self._ask(name, images) if fresh else logits[name].detach()
+            teachers[name] = logits[name].detach()
+            if self.config.teaching.order == "sequential":
+                how = self.config.teaching.temporary_batch_norm
+                teachers[name] = ask_teacher(self.networks[name], images, how)
         group = {
             name: self._group_loss(name, logits[name], labels, teachers, parts)
             for name in self.roles.students
@@ -117,8 +118,9 @@ class Orc(Method):
             scores=scores,
         )
 
-    def _ask(self, name: str, images: Tensor) -> Tensor:
-        return ask_teacher(self.networks[name], images, self.config.teaching.teacher_batch_norm)
+    def _ask_pivot(self, images: Tensor) -> Tensor:
+        how = self.config.teaching.pivot_batch_norm
+        return ask_teacher(self.networks[self.pivot], images, how)
 
     def _elect(
         self, mean_losses: Mapping[str, float], accuracies: Mapping[str, float]

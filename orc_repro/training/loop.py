@@ -13,7 +13,7 @@ from torch import Tensor
 from orc_repro.config import Recipe, Sgd
 from orc_repro.data.batches import ResidentImages, draw_epoch
 from orc_repro.distill import Method
-from orc_repro.distill.roles import Roles, role_change
+from orc_repro.distill.roles import role_change
 from orc_repro.errors import UserError
 from orc_repro.progress import Progress
 from orc_repro.tracking.runlog import RunLog
@@ -81,7 +81,7 @@ def fit(
     done = _resume(method, log, checkpoint, device)
     progress.resume(done.epoch)
     steps = len(data.train) // recipe.batch_size
-    roles: Roles | None = method.initial_roles if done.epoch == 0 else _current_roles(method)
+    roles = method.roles
     for epoch in range(done.epoch, recipe.epochs):
         started = time.monotonic()
         factor = learning_rate_factor(
@@ -131,11 +131,6 @@ def fit(
     return done
 
 
-def _current_roles(method: Method) -> Roles | None:
-    roles: Roles | None = getattr(method, "roles", method.initial_roles)
-    return roles
-
-
 def _validate(
     method: Method, data: TrainingData, target: str, epoch: int, done: Progressed
 ) -> dict[str, float]:
@@ -153,12 +148,12 @@ def _validate(
 
 def _role_metrics(method: Method, meter: Meter, changes: int) -> dict[str, float]:
     metrics = {"role/changes": float(changes)}
-    if method.initial_roles is not None and meter.mean_margin is not None:
+    if meter.mean_margin is not None:
         metrics["role/margin_mean"] = meter.mean_margin
-    if meter.elected or meter.mean_margin is not None:
-        students = method.initial_roles.students if method.initial_roles else ()
-        for name in students:
-            metrics[f"role/share_{name}"] = meter.elected.get(name, 0) / meter.steps
+    if method.roles is not None and meter.elections:
+        for name in method.networks:
+            if name != method.roles.pivot:
+                metrics[f"role/share_{name}"] = meter.elected.get(name, 0) / meter.steps
     return metrics
 
 
@@ -181,7 +176,7 @@ def _stop_or_warn(
     progress: Progress,
     optimizer: Sgd,
 ) -> None:
-    pivot = method.initial_roles.pivot if method.initial_roles else None
+    pivot = method.roles.pivot if method.roles else None
     known = {bad.network for bad in done.not_finite}
     for bad in not_finite:
         if bad.network in (target, pivot):

@@ -38,7 +38,7 @@ class Meter:
         self._first_bad: dict[str, Tensor] = {}
         self._elected: Counter[str] = Counter()
         self._margins: list[float] = []
-        self.steps = 0
+        self.steps = self.elections = 0
 
     def add(self, step: int, result: StepResult) -> None:
         """Add one step's losses, accuracies and election; ``step`` counts over the run."""
@@ -55,6 +55,7 @@ class Meter:
             self._correct[name] = self._correct.get(name, torch.zeros_like(value)) + value
         if result.roles is not None:
             self._elected.update(result.roles.temporary_teachers)
+        self.elections += bool(result.scores)
         ranked = sorted(score for score in result.scores.values() if score == score)
         if len(ranked) > 1:
             self._margins.append(ranked[1] - ranked[0])

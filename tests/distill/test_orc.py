@@ -128,7 +128,7 @@ def test_no_gradient_is_left_and_a_network_not_taught_is_not_moved() -> None:
 
 @pytest.mark.parametrize("batch_norm", ["running", "batch"])
 def test_teaching_leaves_the_pivots_statistics_alone(batch_norm: str) -> None:
-    method = make(orc_config(intensive__material="none", teaching__teacher_batch_norm=batch_norm))
+    method = make(orc_config(intensive__material="none", teaching__pivot_batch_norm=batch_norm))
     statistics = weights(method.networks["resnet20"][1])  # type: ignore[index]
     run(method)
     after = weights(method.networks["resnet20"][1])  # type: ignore[index]
@@ -266,6 +266,22 @@ def test_simultaneous_teaching_uses_the_answers_from_before_anyone_learned() -> 
     for name in GROUP.students:
         expected = divergence(students[name], pivot, 4.0)
         assert result.losses[f"{name}/kd_pivot"].item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("batch_norm", ["running", "batch"])
+def test_the_temporary_teacher_answers_after_its_own_step(batch_norm: str) -> None:
+    method = make(orc_config(teaching__temporary_batch_norm=batch_norm))
+    images, labels = tiny_batch()
+    students = {n: copy.deepcopy(method.networks[n])(images).detach() for n in GROUP.students}
+    result = method.step(images, labels, draws_for(method)[0])
+    assert result.roles is not None
+    (teacher,) = result.roles.temporary_teachers
+    taught = copy.deepcopy(method.networks[teacher]).train(batch_norm == "batch")
+    answer = taught(images).detach()
+    for name in result.roles.students:
+        expected = divergence(students[name], answer, 4.0)
+        got = result.losses[f"{name}/kd_temporary"].item()
+        assert got == pytest.approx(expected.item(), abs=1e-5)
 
 
 @pytest.mark.parametrize(

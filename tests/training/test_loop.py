@@ -61,7 +61,7 @@ class Spy(Method):
 
     def __init__(self, inner: Method) -> None:
         self.inner, self.networks, self.optimizers = inner, inner.networks, inner.optimizers
-        self.initial_roles = inner.initial_roles
+        self.roles = inner.roles
         self.teachers: list[tuple[str, ...]] = []
         self.modes: list[dict[str, bool]] = []
 
