@@ -114,6 +114,11 @@ class Study:
                 self._known(section, name, f"cell {key}")
             self._check_method(cell)
 
+    @property
+    def name(self) -> str:
+        """The folder's name, under which results and reports lie."""
+        return self.folder.resolve().name
+
     def _known(self, section: str, name: str, who: str) -> None:
         known = getattr(self.params, section)
         if name not in known:

@@ -11,6 +11,7 @@ import typer
 from orc_repro.cells import DEFAULT_STUDY, load_study, plan
 from orc_repro.config import load_params
 from orc_repro.errors import UserError
+from orc_repro.project import reports
 
 app = typer.Typer(
     name="orc-repro",
@@ -78,21 +79,21 @@ def evaluate_command(
 
 
 @app.command("report")
-def report_command() -> None:
-    """Write tables and figures under reports/ from result files alone."""
+def report_command(study: StudyOption = DEFAULT_STUDY) -> None:
+    """Write a study's tables and figures from its result files alone."""
     from orc_repro.stages.report import report
 
-    report()
-    print("reports/table.md, results.csv, runs.csv, summary.json and figures/ are written")
+    folder = report(study)
+    print(f"{folder}: table.md, results.csv, runs.csv, summary.json and figures/ are written")
 
 
 @app.command("table")
-def table_command() -> None:
-    """Show reports/table.md."""
+def table_command(study: StudyOption = DEFAULT_STUDY) -> None:
+    """Show a study's table."""
     from rich.console import Console
     from rich.markdown import Markdown
 
-    path = Path("reports/table.md")
+    path = reports(study.resolve().name) / "table.md"
     if not path.exists():
         raise UserError(f"{path} does not exist; `orc-repro report` writes it")
     Console().print(Markdown(path.read_text(encoding="utf-8")))

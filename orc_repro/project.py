@@ -9,9 +9,28 @@ PREPARED = Path("data/prepared")
 WEIGHTS = Path("weights/cells")
 PIVOTS = Path("weights/pivots")
 ROLES = Path("roles")
-TRAINED = Path("results/trained")
-EVALUATED = Path("results/evaluated")
+RESULTS = Path("results")
 REPORTS = Path("reports")
+DEFAULT = "default"
+
+
+def trained(study: str) -> Path:
+    """Where a study's training histories lie.
+
+    Each study has folders of its own: DVC would otherwise see every study's cells behind the
+    report of one, and run them.
+    """
+    return RESULTS / study / "trained"
+
+
+def evaluated(study: str) -> Path:
+    """Where a study's test results lie."""
+    return RESULTS / study / "evaluated"
+
+
+def reports(study: str) -> Path:
+    """Where a study's tables and figures lie; the default study's are the first one sees."""
+    return REPORTS if study == DEFAULT else REPORTS / study
 
 
 def root() -> Path:

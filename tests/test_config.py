@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,8 @@ def refused(tmp_path: Path, old: str, new: str) -> str:
         load_params(path)
     sentence = str(caught.value)
     assert "\n" not in sentence
-    return sentence.removeprefix(f"{path}: ").removeprefix(f"{path}, ")
+    sentence = sentence.removeprefix(f"{path}: ").removeprefix(f"{path}, ")
+    return re.sub(r" \(and \d+ more\)$", "", sentence)
 
 
 def test_the_files_own_values_are_read(params: Params) -> None:
@@ -55,7 +57,7 @@ def test_crd_learning_rate_is_lower_for_the_mobile_networks(params: Params) -> N
          "recipes.digits.epochs is 'twenty'; it must be a valid integer"),
         ("epochs: 14", "epochs: 20.0",
          "recipes.digits.epochs is 20.0; it must be a valid integer"),
-        ("epochs: 14", "epoch: 20", "unknown key recipes.digits.epoch (and 1 more)"),
+        ("epochs: 14", "epoch: 20", "unknown key recipes.digits.epoch"),
         ("top_k: 1", "top_k: 0", "methods.orc.promotion.top_k is 0; it must be greater than 0"),
         ("criterion: loss", "criterion: size",
          "methods.orc.ranking.criterion is 'size'; it must be 'loss', 'accuracy' or 'improvement'"),

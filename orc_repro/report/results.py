@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orc_repro.project import EVALUATED
 from orc_repro.validation import Strict, read_json
 
 
@@ -31,7 +30,7 @@ class NetworkResult(Strict):
 
 
 class Result(Strict):
-    """``results/evaluated/<cell>.json``.
+    """``results/<study>/evaluated/<cell>.json``.
 
     ``fingerprint`` says what the run was made from, ``weights_digest`` which weights came out
     (another machine may round differently). ``pivot_before`` is the pivot's test accuracy before
@@ -62,12 +61,12 @@ class Result(Strict):
         return self.networks[self.target_name]
 
 
-def read_result(cell: str, folder: Path = EVALUATED) -> Result | None:
+def read_result(cell: str, folder: Path) -> Result | None:
     """A cell's result, or None if it has not been evaluated."""
     path = folder / f"{cell}.json"
     return read_json(Result, path) if path.exists() else None
 
 
-def read_results(folder: Path = EVALUATED) -> list[Result]:
+def read_results(folder: Path) -> list[Result]:
     """Every result, by cell key."""
     return [read_json(Result, path) for path in sorted(folder.glob("*.json"))]

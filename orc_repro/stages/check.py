@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 from orc_repro.cells import Cells, Declaration, expand
 from orc_repro.config import load_params
 from orc_repro.errors import UserError
-from orc_repro.project import REPORTS
+from orc_repro.project import DEFAULT, reports
 from orc_repro.stages.report import report
 from orc_repro.validation import parse
 from orc_repro.yaml_files import read_yaml
@@ -20,33 +21,48 @@ COMPARED = ("results.csv", "table.md", "summary.json")
 
 
 def check() -> None:
-    """Check declarations against cells, DVC's lock against the tree, results against the report.
+    """Check declarations against cells, DVC's locks against the tree, reports against results.
+
+    A study that has not been run yet (no ``dvc.lock``) is checked for its cells alone.
 
     Raises:
         UserError: names the first thing that does not agree.
     """
     params = load_params()
     for path in sorted(Path("studies").glob("*/study.yaml")):
+        study = path.parent
         declared = expand(parse(Declaration, read_yaml(path), str(path)), params)
-        written = path.with_name("cells.yaml")
+        written = study / "cells.yaml"
         if parse(Cells, read_yaml(written), str(written)) != declared:
             raise UserError(f"{written} is not what {path} declares; `orc-repro plan` writes it")
-    _check_lock()
+        pipeline = Path("dvc.yaml") if study.name == DEFAULT else study / "dvc.yaml"
+        if pipeline.with_name("dvc.lock").exists():
+            _check_lock(pipeline)
+            _check_report(study)
+
+
+def _check_report(study: Path) -> None:
+    shown = reports(study.name)
     with tempfile.TemporaryDirectory() as folder:
-        report(folder=Path(folder))
+        report(study, to=Path(folder))
         for name in COMPARED:
-            if (REPORTS / name).read_bytes() != (Path(folder) / name).read_bytes():
-                raise UserError(f"{REPORTS / name} is not what the results give; run the report")
+            path = shown / name
+            if not path.exists() or path.read_bytes() != (Path(folder) / name).read_bytes():
+                raise UserError(f"{path} is not what the results give; run `orc-repro report`")
 
 
-def _check_lock() -> None:
+def _check_lock(pipeline: Path) -> None:
     # --dry exits with 0 whatever it would run, so its words have to be read.
-    command = [sys.executable, "-m", "dvc", "repro", "--dry", "--allow-missing"]
+    words = ["dvc", "repro", "--dry", "--allow-missing", str(pipeline)]
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-m", *words], capture_output=True, text=True, env=environment
+    )
+    # A changed stage whose inputs are missing too is an error of DVC's instead of a stage to run.
+    changed = re.search(
+        r"(?:Running stage|failed to reproduce) '([^']+)'", done.stdout + done.stderr
+    )
+    if changed:
+        raise UserError(f"stage {changed[1]} has changed since dvc.lock was written; run dvc repro")
     if done.returncode:
         raise UserError(f"dvc could not check the pipeline: {' '.join(done.stderr.split())}")
-    for line in done.stdout.splitlines():
-        if "Running stage" in line:
-            stage = line.split("'")[1]
-            raise UserError(f"stage {stage} has changed since dvc.lock was written; run dvc repro")

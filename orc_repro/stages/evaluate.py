@@ -13,7 +13,7 @@ from orc_repro.data.batches import ResidentImages
 from orc_repro.data.prepared import Manifest
 from orc_repro.errors import UserError
 from orc_repro.fingerprint import write_json
-from orc_repro.project import EVALUATED, PIVOTS, TRAINED, WEIGHTS, run_folder
+from orc_repro.project import PIVOTS, WEIGHTS, evaluated, run_folder, trained
 from orc_repro.report.results import NetworkResult, Result, Score
 from orc_repro.stages.run import manifest_of, resident
 from orc_repro.stages.train import weights_digest
@@ -31,31 +31,31 @@ def evaluate_cell(study: Study, key: str, device: str = "auto") -> Result:
     set_up(recipe)
     manifest = manifest_of(cell.dataset)
     test = resident(cell.dataset, "test", manifest, recipe, place)
-    trained = _trained(key)
+    history = _history(study.name, key)
     result = Result(
         cell=key,
-        row=trained["row"],
-        fingerprint=trained["fingerprint"],
+        row=history["row"],
+        fingerprint=history["fingerprint"],
         weights_digest=weights_digest(WEIGHTS / key),
         dataset=cell.dataset,
         group=cell.group,
         method=cell.method,
         recipe=cell.recipe,
         seed=cell.seed,
-        epochs=len(trained["epochs"]),
+        epochs=len(history["epochs"]),
         target_name=group.target,
         networks={
             name: _network_result(
                 key, name, role_of(name, group), test, manifest, best["epoch"], recipe, place
             )
-            for name, best in trained["best"].items()
+            for name, best in history["best"].items()
         },
         pivot_before=_pivot_before(cell, group, test, manifest, place),
-        elected=trained["elected"],
-        role_changes=trained["role_changes"],
-        not_finite=tuple(trained["not_finite"]),
+        elected=history["elected"],
+        role_changes=history["role_changes"],
+        not_finite=tuple(history["not_finite"]),
     )
-    write_json(EVALUATED / f"{key}.json", result.model_dump(mode="json"))
+    write_json(evaluated(study.name) / f"{key}.json", result.model_dump(mode="json"))
     folder = run_folder(result.fingerprint)
     if study.params.tracking.enabled and (folder / "run.json").exists():
         problem = deliver(folder, study.params.tracking)
@@ -71,8 +71,8 @@ def role_of(name: str, group: Group) -> str:
     return "target" if name == group.target else "student"
 
 
-def _trained(key: str) -> dict[str, Any]:
-    path = TRAINED / f"{key}.json"
+def _history(study: str, key: str) -> dict[str, Any]:
+    path = trained(study) / f"{key}.json"
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

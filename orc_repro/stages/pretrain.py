@@ -6,7 +6,7 @@ from orc_repro.cells import Study
 from orc_repro.config import CeConfig, Group
 from orc_repro.distill import build_method
 from orc_repro.fingerprint import file_digest, write_json
-from orc_repro.project import PIVOTS, TRAINED
+from orc_repro.project import PIVOTS, trained
 from orc_repro.stages.run import Identity, Run, manifest_of
 from orc_repro.training.device import pick_device, set_up
 from orc_repro.training.networks import build_network, save_weights
@@ -21,6 +21,7 @@ def pretrain(study: Study, key: str, device: str = "auto") -> None:
     manifest = manifest_of(pivot.dataset)
     alone = Group(pivot=None, students=(pivot.network,), target=pivot.network)
     identity = Identity(
+        study=study.name,
         key=key,
         experiment="orc/pivots",
         dataset=pivot.dataset,
@@ -41,6 +42,6 @@ def pretrain(study: Study, key: str, device: str = "auto") -> None:
     done = run.train(method, pivot.network)
     weights = PIVOTS / f"{key}.safetensors"
     save_weights(network.state_dict(), weights)
-    summary = TRAINED / f"{key}.json"
+    summary = trained(study.name) / f"{key}.json"
     write_json(summary, {"pivot": key, "fingerprint": identity.fingerprint, "epochs": done.history})
     run.finish({"training/history.json": summary}, file_digest(weights), done)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ import pandas as pd
 
 from orc_repro.cells import Cells
 from orc_repro.fingerprint import write_json
-from orc_repro.project import EVALUATED, REPORTS, TRAINED, run_folder
+from orc_repro.project import evaluated, reports, run_folder, trained
 from orc_repro.report import figures, markdown
-from orc_repro.report.results import Result, read_results
+from orc_repro.report.results import Result, read_result
 from orc_repro.report.tables import Comparison, comparisons, network_rows
 from orc_repro.tracking.delivery import Outcome
 from orc_repro.tracking.description import Description
@@ -24,48 +23,55 @@ from orc_repro.yaml_files import read_yaml
 RUN_COLUMNS = ("cell", "fingerprint", "run_id", "ended", "seconds", "device", "torch", "commit")
 
 
-def report(studies: Path = Path("studies"), folder: Path = REPORTS) -> None:
-    """Write ``results.csv``, ``table.md``, ``summary.json``, figures and ``runs.csv``."""
-    declared = {
-        path.parent.name: parse(Cells, read_yaml(path), str(path))
-        for path in sorted(studies.glob("*/cells.yaml"))
-    }
-    keys = {key for cells in declared.values() for key in cells.cells}
-    results = {r.cell: r for r in read_results(EVALUATED) if r.cell in keys}
-    tables = {name: comparisons(cells, results) for name, cells in declared.items()}
+def report(study: Path, to: Path | None = None) -> Path:
+    """Write ``results.csv``, ``table.md``, ``summary.json``, figures and ``runs.csv``.
+
+    Args:
+        study: the folder of a ``cells.yaml``.
+        to: where to write, if not where the study's reports lie.
+
+    Returns:
+        the folder written to.
+    """
+    path = study / "cells.yaml"
+    cells = parse(Cells, read_yaml(path), str(path))
+    name = study.resolve().name
+    folder = to or reports(name)
+    found = {key: read_result(key, evaluated(name)) for key in cells.cells}
+    results = {key: result for key, result in found.items() if result is not None}
+    table = comparisons(cells, results)
 
     folder.mkdir(parents=True, exist_ok=True)
-    ordered = [results[key] for cells in declared.values() for key in cells.cells if key in results]
-    network_rows(ordered).to_csv(folder / "results.csv", index=False, lineterminator="\n")
-    text = markdown.report((declared[name].title, table) for name, table in tables.items())
+    rows = network_rows(list(results.values()))
+    rows.to_csv(folder / "results.csv", index=False, lineterminator="\n")
+    text = markdown.report([(cells.title, table)])
     (folder / "table.md").write_text(text, encoding="utf-8")
-    write_json(folder / "summary.json", _summary(tables))
-    for name, table in tables.items():
-        for comparison in table:
-            _draw(comparison, f"{name}, {comparison.dataset}", folder / "figures" / name)
-    _write_runs(ordered, folder / "runs.csv")
+    write_json(folder / "summary.json", _summary(table))
+    for comparison in table:
+        _draw(comparison, cells.title, name, folder / "figures")
+    _write_runs(list(results.values()), folder / "runs.csv")
+    return folder
 
 
-def _summary(tables: Mapping[str, list[Comparison]]) -> dict[str, Any]:
-    """A few numbers a comparison, for ``dvc metrics`` and ``dvc exp show``."""
+def _summary(table: list[Comparison]) -> dict[str, Any]:
+    """A few numbers a method, for ``dvc metrics`` and ``dvc exp show``."""
     return {
-        name: {
+        f"{comparison.dataset}-{comparison.group}": {
             row.method: {
                 "top1": round(row.target.mean, 4),
                 "sd": None if row.target.sd is None else round(row.target.sd, 4),
                 "n": row.target.n,
             }
-            for comparison in table
             for row in comparison.rows
             if row.target is not None
         }
-        for name, table in tables.items()
+        for comparison in table
     }
 
 
-def _draw(comparison: Comparison, title: str, folder: Path) -> None:
+def _draw(comparison: Comparison, title: str, study: str, folder: Path) -> None:
     histories = {
-        row.method: [_history(result) for result in row.results.values()]
+        row.method: [_history(study, result) for result in row.results.values()]
         for row in comparison.rows
         if row.results
     }
@@ -79,8 +85,8 @@ def _draw(comparison: Comparison, title: str, folder: Path) -> None:
             figures.save(drawn, folder / f"{stem}-{method}-roles.svg")
 
 
-def _history(result: Result) -> list[dict[str, float]]:
-    content = json.loads((TRAINED / f"{result.cell}.json").read_text(encoding="utf-8"))
+def _history(study: str, result: Result) -> list[dict[str, float]]:
+    content = json.loads((trained(study) / f"{result.cell}.json").read_text(encoding="utf-8"))
     epochs: list[dict[str, float]] = content["epochs"]
     return epochs
 

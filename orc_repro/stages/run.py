@@ -30,6 +30,7 @@ CHECKPOINT = "checkpoint.pt"
 class Identity:
     """Who a run is: its fingerprint and its row's, and how people call them."""
 
+    study: str
     key: str
     experiment: str
     dataset: str
@@ -81,6 +82,7 @@ class Identity:
             deterministic=self.recipe.deterministic,
         )
         return Description(
+            study=self.study,
             experiment=self.experiment,
             fingerprint=self.fingerprint,
             attempt=uuid.uuid4().hex,

@@ -11,7 +11,7 @@ from orc_repro.cells import Cell, Study
 from orc_repro.data.prepared import Manifest
 from orc_repro.distill import METHODS, build_method
 from orc_repro.fingerprint import digest, file_digest, write_json
-from orc_repro.project import PIVOTS, ROLES, TRAINED, WEIGHTS
+from orc_repro.project import PIVOTS, ROLES, WEIGHTS, trained
 from orc_repro.stages.run import Identity, Run, manifest_of
 from orc_repro.tracking.runlog import role_table
 from orc_repro.training.device import pick_device, set_up
@@ -24,6 +24,7 @@ def identify(study: Study, key: str, cell: Cell, manifest: Manifest) -> Identity
     group, recipe, method = study.parts(cell)
     pivot = PIVOTS / f"{cell.pivot}.safetensors"
     return Identity(
+        study=study.name,
         key=key,
         experiment=study.cells.experiment,
         dataset=cell.dataset,
@@ -67,7 +68,7 @@ def train(study: Study, key: str, device: str = "auto") -> None:
     roles = ROLES / f"{key}.parquet"
     roles.parent.mkdir(parents=True, exist_ok=True)
     role_table(run.folder, group.students).to_parquet(roles, index=False)
-    summary = TRAINED / f"{key}.json"
+    summary = trained(study.name) / f"{key}.json"
     write_json(summary, _summary(key, identity, done))
     run.finish(
         {"roles/events.parquet": roles, "training/history.json": summary},

@@ -26,6 +26,7 @@ class Description(Strict):
     ``attempt`` tells two runs of one fingerprint apart.
     """
 
+    study: str
     experiment: str
     fingerprint: str
     attempt: str

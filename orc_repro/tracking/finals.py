@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from orc_repro.project import evaluated
 from orc_repro.report.results import Result, read_result, read_results
 from orc_repro.report.statistics import summarise
 from orc_repro.tracking.delivery import Delivery, Outcome
@@ -20,7 +21,7 @@ def send_finals(delivery: Delivery, ended: Outcome) -> None:
     from mlflow.entities import Metric
 
     about = delivery.description
-    result = read_result(about.cell)
+    result = read_result(about.cell, evaluated(about.study))
     if result is None or (result.fingerprint, result.weights_digest) != (
         about.fingerprint,
         ended.weights_digest,
@@ -30,7 +31,7 @@ def send_finals(delivery: Delivery, ended: Outcome) -> None:
         Metric(name, value, ended.ended_ms, about.epochs) for name, value in final_metrics(result)
     ]
     delivery.client.log_batch(delivery.run_id, metrics=points)
-    seeds = [r for r in read_results() if r.row == about.row]
+    seeds = [r for r in read_results(evaluated(about.study)) if r.row == about.row]
     summary = summarise([r.target.last.top1 for r in seeds])
     figures: dict[str, Any] = {
         "top1_mean": summary.mean,

@@ -32,6 +32,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def describe(seed: int = 0, attempt: str = "first", method: str = "orc") -> Description:
     return Description(
+        study="test",
         experiment="orc/test",
         fingerprint=f"{method}-{seed}",
         attempt=attempt,
