@@ -80,7 +80,10 @@ def test_a_clone_without_data_can_be_checked_and_names_what_changed(
     loss.write_text(loss.read_text() + "# changed\n")
     refused = command(clone, "orc_repro", "check", check=False)
     assert refused.returncode == 2
-    assert "pretrain@digits-resnet14-digits-s0 has changed since dvc.lock was written" in refused.stderr
+    assert (
+        "pretrain@digits-resnet14-digits-s0 has changed since dvc.lock was written"
+        in refused.stderr
+    )
 
 
 def test_one_parameter_of_orc_trains_orc_again_and_nothing_else(project: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from orc_repro.fingerprint import code_digest, digest, write_json
 from orc_repro.progress import Progress
 from orc_repro.project import PREPARED, run_folder
 from orc_repro.tracking.description import Description, run_params, run_tags
-from orc_repro.tracking.runlog import RunLog
+from orc_repro.tracking.runlog import RunLog, read_lines
 from orc_repro.tracking.tracker import Tracker
 from orc_repro.training.device import device_name
 from orc_repro.training.loop import Progressed, TrainingData, fit
+from orc_repro.validation import read_json
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -106,6 +108,7 @@ class Identity:
                 "method": self.method_name,
                 "dataset": self.dataset,
                 "group": self.group_name,
+                "recipe": self.recipe_name,
                 "seed": str(self.seed),
             },
         )
@@ -143,34 +146,30 @@ class Run:
     def __post_init__(self) -> None:
         self.folder: Path = run_folder(self.identity.fingerprint)
         self.checkpoint = self.folder / CHECKPOINT
-        self.tracker = Tracker(self.folder, self._description(), self.tracking)
-
-    def _description(self) -> Description:
-        fresh = self.identity.description(self.device)
-        path = self.folder / "run.json"
-        if self.checkpoint.exists() and path.exists():  # a resumed run stays the same MLflow run
-            attempt = Description.model_validate_json(path.read_text("utf-8")).attempt
-            fresh = fresh.model_copy(update={"attempt": attempt})
-        return fresh
+        about = self.identity.description(self.device)
+        earlier = self.folder / "run.json"
+        resumed = self.checkpoint.exists() and earlier.exists()
+        if resumed:  # it stays the same MLflow run
+            attempt = read_json(Description, earlier).attempt
+            about = about.model_copy(update={"attempt": attempt})
+        self.tracker = Tracker(self.folder, about, self.tracking, resumed)
 
     def train(self, method: Method, target: str) -> Progressed:
         """Train to the last epoch; an error or an interrupt also ends the MLflow run."""
-        identity = self.identity
-        recipe = identity.recipe
-        data = TrainingData(
-            train=resident(identity.dataset, "train", identity.manifest, recipe, self.device),
-            validation=resident(
-                identity.dataset, "validation", identity.manifest, recipe, self.device
-            ),
-            num_classes=identity.manifest.num_classes,
-        )
-        log = RunLog(self.folder)
-        steps = len(data.train) // recipe.batch_size
+        identity, recipe = self.identity, self.identity.recipe
         try:
-            with Progress(identity.key, recipe.epochs, steps) as progress:
+            train, validation = (
+                resident(identity.dataset, split, identity.manifest, recipe, self.device)
+                for split in ("train", "validation")
+            )
+            steps = len(train) // recipe.batch_size
+            with (
+                closing(RunLog(self.folder)) as log,
+                Progress(identity.key, recipe.epochs, steps) as progress,
+            ):
                 return fit(
                     method,
-                    data,
+                    TrainingData(train, validation, identity.manifest.num_classes),
                     recipe,
                     target=target,
                     seed=identity.seed,
@@ -190,14 +189,13 @@ class Run:
         except Exception as error:
             self.tracker.finish("FAILED", " ".join(str(error).split()))
             raise
-        finally:
-            log.close()
 
     def finish(self, artifacts: dict[str, Path], weights_digest: str, done: Progressed) -> None:
         """The run's outputs are written: end it, deliver it, and drop its checkpoint."""
         config = self.folder / "config.json"
         write_json(config, self.resolved_config())
-        seconds = sum(epoch["cost/epoch_seconds"] for epoch in self._epochs())
+        records = [record for _, record in read_lines(self.folder / "metrics.jsonl")]
+        seconds = sum(record["values"]["cost/epoch_seconds"] for record in records)
         train = self.identity.manifest.count("train")
         batch = self.identity.recipe.batch_size
         images = len(done.history) * (train // batch) * batch
@@ -210,11 +208,6 @@ class Run:
         self.checkpoint.unlink(missing_ok=True)
         if problem:
             print(f"warning: {problem}")
-
-    def _epochs(self) -> list[dict[str, float]]:
-        from orc_repro.tracking.runlog import read_lines
-
-        return [record["values"] for _, record in read_lines(self.folder / "metrics.jsonl")]
 
     def resolved_config(self) -> dict[str, Any]:
         """The run's whole configuration as plain data."""

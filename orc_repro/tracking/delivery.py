@@ -47,6 +47,7 @@ class Delivery:
         self.description = read_json(Description, folder / "run.json")
         self._all = json.loads(self._path.read_text()) if self._path.exists() else {}
         mine = self._all.get(self._store, {})
+        # Another attempt is another MLflow run, and its log begins anew.
         if mine.get("attempt") != self.description.attempt:
             mine = {"attempt": self.description.attempt, "metrics": 0, "roles": 0}
         self._state: dict[str, Any] = mine
@@ -59,6 +60,11 @@ class Delivery:
                 self._state |= self._find_or_create()
             self._save()
         return str(self._state["run_id"])
+
+    def reopen(self) -> None:
+        """A run that is resumed is running again, whatever it ended with before."""
+        if self.client.get_run(self.run_id).info.status != "RUNNING":
+            self.client.update_run(self.run_id, status="RUNNING")
 
     def drain(self) -> None:
         """Send what has been logged since the last time."""

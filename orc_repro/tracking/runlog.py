@@ -2,6 +2,9 @@
 
 ``metrics.jsonl`` has one line an epoch, ``roles.jsonl`` one a role change, each with the time it
 happened at, in milliseconds since 1970. Times are why these files are no DVC outputs.
+
+``committed.json`` says how far a checkpoint covers them. Only that much is ever delivered: what lies
+behind it is made again, at other times, if the run is stopped and resumed.
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from orc_repro.distill.roles import RoleChange
 from orc_repro.errors import UserError
+from orc_repro.fingerprint import write_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FILES = ("metrics.jsonl", "roles.jsonl")
+COMMITTED = "committed.json"
 
 
 class RunLog:
@@ -37,9 +42,8 @@ class RunLog:
             raise UserError(f"the run folder {folder} cannot be written: {error}") from None
 
     def metrics(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Record an epoch's metrics; makes them visible to readers."""
+        """Record an epoch's metrics."""
         self._append("metrics.jsonl", {"epoch": epoch, "values": dict(values)})
-        self.flush()
 
     def role_change(self, change: RoleChange) -> None:
         """Record a change of roles."""
@@ -59,12 +63,17 @@ class RunLog:
             raise UserError(f"the run log in {self.folder} cannot be written: {error}") from None
         return {name: file.tell() for name, file in self._files.items()}
 
+    def commit(self, positions: Mapping[str, int]) -> None:
+        """A checkpoint that continues from these lengths is on the disk."""
+        write_json(self.folder / COMMITTED, dict(positions))
+
     def truncate(self, positions: Mapping[str, int]) -> None:
-        """Forget what came after these lengths (after 0 where none is given)."""
+        """Forget what came after these lengths (after 0 where none is given), and commit that."""
         for name, file in self._files.items():
             file.flush()
             file.truncate(positions.get(name, 0))
             file.seek(0, os.SEEK_END)
+        self.commit(self.flush())
 
     def close(self) -> None:
         """Flush and close."""
@@ -73,15 +82,28 @@ class RunLog:
             file.close()
 
 
+def forget(folder: Path) -> None:
+    """Remove a run's log, before another run of the same fingerprint begins."""
+    for name in (COMMITTED, *FILES):
+        (folder / name).unlink(missing_ok=True)
+
+
+def committed(folder: Path) -> dict[str, int]:
+    """Each file's length as of the last checkpoint."""
+    path = folder / COMMITTED
+    lengths: dict[str, int] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return lengths
+
+
 def read_lines(path: Path, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each whole record from a byte offset on, with the offset behind it."""
-    if not path.exists():
+    """Each committed record from a byte offset on, with the offset behind it."""
+    end = committed(path.parent).get(path.name, 0)
+    if start >= end:
         return
     with path.open("rb") as file:
         file.seek(start)
-        for line in file:
-            if not line.endswith(b"\n"):
-                return  # still being written
+        while start < end:
+            line = file.readline()
             start += len(line)
             yield start, json.loads(line)
 

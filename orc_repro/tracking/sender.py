@@ -39,9 +39,10 @@ class Sender:
         pause, delivery = INTERVAL_S, None
         while True:
             try:
-                delivery = delivery or Delivery(
-                    open_client(self._uri), self._folder, self._role_changes
-                )
+                if delivery is None:
+                    client = open_client(self._uri)
+                    delivery = Delivery(client, self._folder, self._role_changes)
+                    delivery.reopen()
                 delivery.drain()
                 pause, self.problem = INTERVAL_S, None
             except Exception as error:  # whatever a store may raise, training goes on

@@ -13,6 +13,7 @@ from orc_repro.project import scratch
 from orc_repro.tracking.delivery import Delivery, Outcome
 from orc_repro.tracking.description import Description
 from orc_repro.tracking.finals import send_finals
+from orc_repro.tracking.runlog import forget
 from orc_repro.tracking.sender import Sender
 from orc_repro.tracking.store import open_client, shown, store_uri
 from orc_repro.validation import read_json
@@ -25,7 +26,9 @@ class Tracker:
         UserError: the tracking store does not answer when the run starts.
     """
 
-    def __init__(self, folder: Path, description: Description, settings: Tracking) -> None:
+    def __init__(
+        self, folder: Path, description: Description, settings: Tracking, resumed: bool = False
+    ) -> None:
         self.folder, self._settings = folder, settings
         self._started = time.monotonic()
         self._sender: Sender | None = None
@@ -33,6 +36,8 @@ class Tracker:
             open_client()  # a wrong address is found before hours of training, not after
             self._sender = Sender(folder, store_uri(), settings.role_changes == "all")
         folder.mkdir(parents=True, exist_ok=True)
+        if not resumed:
+            forget(folder)
         write_json(folder / "run.json", description.model_dump(mode="json"))
         (folder / "outcome.json").unlink(missing_ok=True)
         if self._sender is not None:

@@ -126,7 +126,9 @@ def fit(
         seconds = time.monotonic() - started
         log.metrics(epoch, metrics | {"cost/epoch_seconds": seconds})
         _stop_or_warn(not_finite, done, target, method, progress, recipe.optimizer)
-        save_state(_as_state(method, done, log), checkpoint)
+        positions = log.flush()
+        save_state(_as_state(method, done, positions), checkpoint)
+        log.commit(positions)
         progress.epoch(epoch, metrics["train/loss"], metrics["val/top1"])
     return done
 
@@ -188,10 +190,10 @@ def _stop_or_warn(
             progress.warn(f"{bad}; it goes on without being elected")
 
 
-def _as_state(method: Method, done: Progressed, log: RunLog) -> dict[str, Any]:
+def _as_state(method: Method, done: Progressed, positions: dict[str, int]) -> dict[str, Any]:
     return {
         "method": method.state_dict(),
-        "log_positions": log.flush(),
+        "log_positions": positions,
         "epoch": done.epoch,
         "history": done.history,
         "best": {name: vars(best) for name, best in done.best.items()},

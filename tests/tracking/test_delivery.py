@@ -57,6 +57,7 @@ def run_of(scratch: Path, about: Description, changes: int = 3) -> Path:
     for i in range(changes):
         came = STUDENTS[i % 2]
         log.role_change(RoleChange(0, 10 * i, (), (came,), (came,), {"resnet8": 0.5}))
+    log.commit(log.flush())
     log.close()
     (scratch / "note.txt").write_text("kept")
     problem = tracker.finish("FINISHED", artifacts={"notes/note.txt": scratch / "note.txt"})
@@ -115,6 +116,38 @@ def test_a_run_made_again_supersedes_the_earlier_one(scratch: Path) -> None:
     assert marks == {"first": "true", "second": "false"}
 
 
+def test_a_run_made_again_does_not_inherit_the_earlier_ones_points(scratch: Path) -> None:
+    run_of(scratch, describe(), changes=5)
+    run_of(scratch, describe(attempt="second"), changes=2)
+    client = store.open_client()
+    (again,) = (run for run in runs() if run.data.tags["attempt"] == "second")
+    assert len(client.get_metric_history(again.info.run_id, "role_it/teacher")) == 2
+
+
+def test_a_resumed_run_goes_on_in_the_same_mlflow_run(scratch: Path) -> None:
+    folder = scratch / "runs" / "x"
+    first = Tracker(folder, describe(), SETTINGS)
+    log = RunLog(folder)
+    log.metrics(0, {"val/top1": 1.0})
+    positions = log.flush()
+    log.commit(positions)
+    log.metrics(1, {"val/top1": 2.0})  # not covered by a checkpoint when the run is killed
+    log.close()
+    first.finish("KILLED", "interrupted")
+    second = Tracker(folder, describe(), SETTINGS, resumed=True)
+    log = RunLog(folder)
+    log.truncate(positions)
+    log.metrics(1, {"val/top1": 2.0})
+    log.commit(log.flush())
+    log.close()
+    second.finish("FINISHED")
+    client = store.open_client()
+    (run,) = runs()
+    assert run.info.status == "FINISHED"
+    history = client.get_metric_history(run.info.run_id, "val/top1")
+    assert [(m.step, m.value) for m in history] == [(0, 1.0), (1, 2.0)]
+
+
 def test_more_points_than_a_batch_holds_all_arrive(scratch: Path) -> None:
     run_of(scratch, describe(), changes=2345)
     client = store.open_client()
@@ -140,6 +173,7 @@ def test_without_tracking_the_files_are_complete_and_can_be_delivered_later(
     tracker = Tracker(folder, describe(), SETTINGS.model_copy(update={"enabled": False}))
     log = RunLog(folder)
     log.metrics(0, {"val/top1": 7.0})
+    log.commit(log.flush())
     log.close()
     assert tracker.finish("FINISHED") is None
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
