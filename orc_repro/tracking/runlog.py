@@ -3,7 +3,7 @@
 ``metrics.jsonl`` has one line an epoch, ``roles.jsonl`` one a role change, each with the time it
 happened at, in milliseconds since 1970. Times are why these files are no DVC outputs.
 
-``committed.json`` says how far a checkpoint covers them. Only that much is ever delivered: what lies
+``committed.json`` says how far a checkpoint covers them. Only that much is delivered: what lies
 behind it is made again, at other times, if the run is stopped and resumed.
 """
 
