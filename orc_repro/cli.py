@@ -80,10 +80,12 @@ def evaluate_command(
 
 @app.command("report")
 def report_command(study: StudyOption = DEFAULT_STUDY) -> None:
-    """Write a study's tables and figures from its result files alone."""
-    from orc_repro.stages.report import report
+    """Write a study's tables and figures from its result files; tell MLflow the end figures."""
+    from orc_repro.stages.report import deliver_finals, report
 
     folder = report(study)
+    for problem in deliver_finals(load_study(study)):
+        print(f"warning: {problem}", file=sys.stderr)
     print(f"{folder}: table.md, results.csv, runs.csv, summary.json and figures/ are written")
 
 

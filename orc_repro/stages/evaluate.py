@@ -13,11 +13,10 @@ from orc_repro.data.batches import ResidentImages
 from orc_repro.data.prepared import Manifest
 from orc_repro.errors import UserError
 from orc_repro.fingerprint import write_json
-from orc_repro.project import PIVOTS, WEIGHTS, evaluated, run_folder, trained
+from orc_repro.project import PIVOTS, WEIGHTS, evaluated, trained
 from orc_repro.report.results import NetworkResult, Result, Score
 from orc_repro.stages.run import manifest_of, resident
 from orc_repro.stages.train import weights_digest
-from orc_repro.tracking.tracker import deliver
 from orc_repro.training.device import pick_device, set_up
 from orc_repro.training.evaluate import evaluate
 from orc_repro.training.networks import build_network, count_parameters, load_weights
@@ -56,11 +55,6 @@ def evaluate_cell(study: Study, key: str, device: str = "auto") -> Result:
         not_finite=tuple(history["not_finite"]),
     )
     write_json(evaluated(study.name) / f"{key}.json", result.model_dump(mode="json"))
-    folder = run_folder(result.fingerprint)
-    if study.params.tracking.enabled and (folder / "run.json").exists():
-        problem = deliver(folder, study.params.tracking)
-        if problem:
-            print(f"warning: {problem}")
     return result
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from orc_repro.cells import Cells
+from orc_repro.cells import Cells, Study
 from orc_repro.fingerprint import write_json
 from orc_repro.project import evaluated, reports, run_folder, trained
 from orc_repro.report import figures, markdown
@@ -17,6 +17,7 @@ from orc_repro.report.results import Result, read_result
 from orc_repro.report.tables import Comparison, comparisons, network_rows
 from orc_repro.tracking.delivery import Outcome
 from orc_repro.tracking.description import Description
+from orc_repro.tracking.tracker import deliver
 from orc_repro.validation import parse, read_json
 from orc_repro.yaml_files import read_yaml
 
@@ -51,6 +52,25 @@ def report(study: Path, to: Path | None = None) -> Path:
         _draw(comparison, cells.title, name, folder / "figures")
     _write_runs(list(results.values()), folder / "runs.csv")
     return folder
+
+
+def deliver_finals(study: Study) -> list[str]:
+    """Send the end figures of a study's runs that were made on this machine to MLflow.
+
+    Here, once for all cells, rather than by each evaluation: loading MLflow takes longer than
+    evaluating a small network does.
+
+    Returns:
+        a sentence for each run that could not be delivered.
+    """
+    if not study.params.tracking.enabled:
+        return []
+    problems = []
+    for key in study.cells.cells:
+        result = read_result(key, evaluated(study.name))
+        if result is not None and (run_folder(result.fingerprint) / "run.json").exists():
+            problems.append(deliver(run_folder(result.fingerprint), study.params.tracking))
+    return [problem for problem in problems if problem]
 
 
 def _summary(table: list[Comparison]) -> dict[str, Any]:

@@ -42,7 +42,8 @@ def set_up(recipe: Recipe) -> None:
         torch.backends.cudnn.benchmark = False
     else:
         torch.backends.cudnn.benchmark = True
-    torch.use_deterministic_algorithms(recipe.deterministic)
+    # The same switch as use_deterministic_algorithms, which also imports the compiler: a second.
+    torch.set_deterministic_debug_mode("error" if recipe.deterministic else "default")
 
 
 def device_name(device: torch.device) -> str:
