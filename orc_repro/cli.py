@@ -137,6 +137,9 @@ def main() -> None:
     except UserError as error:
         print(f"orc-repro: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # a full disk, a folder that is not there or cannot be written
+        print(f"orc-repro: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("orc-repro: interrupted", file=sys.stderr)
         sys.exit(130)

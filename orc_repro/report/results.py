@@ -5,18 +5,51 @@ No run id, time, duration or host is in it, so that the same result is the same 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from orc_repro.validation import Strict, read_json
 
 
+def finite(value: float) -> float | None:
+    """The value, or None where it is not finite: JSON has no NaN, and None says it aloud."""
+    return value if math.isfinite(value) else None
+
+
+class BestEpoch(Strict):
+    """The first epoch with a network's highest validation accuracy; counts from 0."""
+
+    epoch: int
+    validation_top1: float
+
+
+class History(Strict):
+    """``results/<study>/trained/<cell>.json``: what training saw, epoch by epoch.
+
+    ``epochs`` has one mapping of metric names to values an epoch; None is a value that was not
+    finite. The rest as in :class:`Result`.
+    """
+
+    cell: str
+    row: str
+    fingerprint: str
+    epochs: tuple[dict[str, float | None], ...]
+    best: dict[str, BestEpoch]
+    elected: dict[str, int]
+    role_changes: int
+    not_finite: tuple[str, ...]
+
+
 class Score(Strict):
-    """A network on the test split; accuracies in percent; ``epoch`` counts from 0."""
+    """A network on the test split; accuracies in percent; ``epoch`` counts from 0.
+
+    ``loss`` is None where it is not finite.
+    """
 
     epoch: int
     top1: float
     top5: float | None
-    loss: float
+    loss: float | None
     class_top1: tuple[float, ...]
 
 

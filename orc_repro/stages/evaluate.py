@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import torch
 
 from orc_repro.cells import Cell, Study
@@ -14,12 +11,13 @@ from orc_repro.data.prepared import Manifest
 from orc_repro.errors import UserError
 from orc_repro.fingerprint import write_json
 from orc_repro.project import PIVOTS, WEIGHTS, evaluated, trained
-from orc_repro.report.results import NetworkResult, Result, Score
+from orc_repro.report.results import History, NetworkResult, Result, Score, finite
 from orc_repro.stages.run import manifest_of, resident
 from orc_repro.stages.train import weights_digest
 from orc_repro.training.device import pick_device, set_up
 from orc_repro.training.evaluate import evaluate
 from orc_repro.training.networks import build_network, count_parameters, load_weights
+from orc_repro.validation import read_json
 
 
 def evaluate_cell(study: Study, key: str, device: str = "auto") -> Result:
@@ -33,26 +31,26 @@ def evaluate_cell(study: Study, key: str, device: str = "auto") -> Result:
     history = _history(study.name, key)
     result = Result(
         cell=key,
-        row=history["row"],
-        fingerprint=history["fingerprint"],
+        row=history.row,
+        fingerprint=history.fingerprint,
         weights_digest=weights_digest(WEIGHTS / key),
         dataset=cell.dataset,
         group=cell.group,
         method=cell.method,
         recipe=cell.recipe,
         seed=cell.seed,
-        epochs=len(history["epochs"]),
+        epochs=len(history.epochs),
         target_name=group.target,
         networks={
             name: _network_result(
-                key, name, role_of(name, group), test, manifest, best["epoch"], recipe, place
+                key, name, role_of(name, group), test, manifest, best.epoch, recipe, place
             )
-            for name, best in history["best"].items()
+            for name, best in history.best.items()
         },
         pivot_before=_pivot_before(cell, group, test, manifest, place),
-        elected=history["elected"],
-        role_changes=history["role_changes"],
-        not_finite=tuple(history["not_finite"]),
+        elected=history.elected,
+        role_changes=history.role_changes,
+        not_finite=history.not_finite,
     )
     write_json(evaluated(study.name) / f"{key}.json", result.model_dump(mode="json"))
     return result
@@ -65,15 +63,11 @@ def role_of(name: str, group: Group) -> str:
     return "target" if name == group.target else "student"
 
 
-def _history(study: str, key: str) -> dict[str, Any]:
+def _history(study: str, key: str) -> History:
     path = trained(study) / f"{key}.json"
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; train the cell first") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged: {error}") from None
-    return content
+    if not path.exists():
+        raise UserError(f"{path} does not exist; train the cell first")
+    return read_json(History, path)
 
 
 def _network_result(
@@ -92,7 +86,11 @@ def _network_result(
         load_weights(network, WEIGHTS / key / which / f"{name}.safetensors")
         seen = evaluate(network, test, manifest.num_classes)
         scores[which] = Score(
-            epoch=epoch, top1=seen.top1, top5=seen.top5, loss=seen.loss, class_top1=seen.class_top1
+            epoch=epoch,
+            top1=seen.top1,
+            top5=seen.top5,
+            loss=finite(seen.loss),
+            class_top1=seen.class_top1,
         )
     return NetworkResult(role=role, parameters=count_parameters(network), **scores)
 

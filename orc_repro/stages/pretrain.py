@@ -8,6 +8,7 @@ from orc_repro.distill import build_method
 from orc_repro.fingerprint import file_digest, write_json
 from orc_repro.project import PIVOTS, trained
 from orc_repro.stages.run import Identity, Run, manifest_of
+from orc_repro.stages.train import history_of
 from orc_repro.training.device import pick_device, set_up
 from orc_repro.training.networks import build_network, save_weights
 
@@ -43,5 +44,5 @@ def pretrain(study: Study, key: str, device: str = "auto") -> None:
     weights = PIVOTS / f"{key}.safetensors"
     save_weights(network.state_dict(), weights)
     summary = trained(study.name) / f"{key}.json"
-    write_json(summary, {"pivot": key, "fingerprint": identity.fingerprint, "epochs": done.history})
+    write_json(summary, history_of(identity, done).model_dump(mode="json"))
     run.finish({"training/history.json": summary}, file_digest(weights), done)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from orc_repro.cells import Cells, Study
 from orc_repro.fingerprint import write_json
 from orc_repro.project import evaluated, reports, run_folder, trained
 from orc_repro.report import figures, markdown
-from orc_repro.report.results import Result, read_result
+from orc_repro.report.results import History, Result, read_result
 from orc_repro.report.tables import Comparison, comparisons, network_rows
 from orc_repro.tracking.delivery import Outcome
 from orc_repro.tracking.description import Description
@@ -106,9 +107,11 @@ def _draw(comparison: Comparison, title: str, study: str, folder: Path) -> None:
 
 
 def _history(study: str, result: Result) -> list[dict[str, float]]:
-    content = json.loads((trained(study) / f"{result.cell}.json").read_text(encoding="utf-8"))
-    epochs: list[dict[str, float]] = content["epochs"]
-    return epochs
+    history = read_json(History, trained(study) / f"{result.cell}.json")
+    return [
+        {name: math.nan if value is None else value for name, value in epoch.items()}
+        for epoch in history.epochs
+    ]
 
 
 def _write_runs(results: list[Result], path: Path) -> None:

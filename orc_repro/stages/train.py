@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 from orc_repro.cells import Cell, Study
 from orc_repro.data.prepared import Manifest
 from orc_repro.distill import METHODS, build_method
 from orc_repro.fingerprint import digest, file_digest, write_json
 from orc_repro.project import PIVOTS, ROLES, WEIGHTS, trained
+from orc_repro.report.results import BestEpoch, History, finite
 from orc_repro.stages.run import Identity, Run, manifest_of
 from orc_repro.tracking.runlog import role_table
 from orc_repro.training.device import pick_device, set_up
@@ -69,7 +69,7 @@ def train(study: Study, key: str, device: str = "auto") -> None:
     roles.parent.mkdir(parents=True, exist_ok=True)
     role_table(run.folder, group.students).to_parquet(roles, index=False)
     summary = trained(study.name) / f"{key}.json"
-    write_json(summary, _summary(key, identity, done))
+    write_json(summary, history_of(identity, done).model_dump(mode="json"))
     run.finish(
         {"roles/events.parquet": roles, "training/history.json": summary},
         weights_digest(folder),
@@ -77,20 +77,21 @@ def train(study: Study, key: str, device: str = "auto") -> None:
     )
 
 
-def _summary(key: str, identity: Identity, done: Progressed) -> dict[str, Any]:
-    return {
-        "cell": key,
-        "row": identity.row,
-        "fingerprint": identity.fingerprint,
-        "epochs": done.history,
-        "best": {
-            name: {"epoch": best.epoch, "validation_top1": best.top1}
+def history_of(identity: Identity, done: Progressed) -> History:
+    """What is kept of a training in git."""
+    return History(
+        cell=identity.key,
+        row=identity.row,
+        fingerprint=identity.fingerprint,
+        epochs=tuple({name: finite(v) for name, v in epoch.items()} for epoch in done.history),
+        best={
+            name: BestEpoch(epoch=best.epoch, validation_top1=best.top1)
             for name, best in done.best.items()
         },
-        "elected": done.elected,
-        "role_changes": done.role_changes,
-        "not_finite": [str(bad) for bad in done.not_finite],
-    }
+        elected=done.elected,
+        role_changes=done.role_changes,
+        not_finite=tuple(str(bad) for bad in done.not_finite),
+    )
 
 
 def weights_digest(folder: Path) -> str:

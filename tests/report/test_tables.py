@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,18 @@ import pytest
 from orc_repro.cells import Cell, Cells
 from orc_repro.fingerprint import write_json
 from orc_repro.report import figures, markdown
-from orc_repro.report.results import NetworkResult, Result, Score, read_result, read_results
+from orc_repro.report.results import (
+    BestEpoch,
+    History,
+    NetworkResult,
+    Result,
+    Score,
+    finite,
+    read_result,
+    read_results,
+)
 from orc_repro.report.tables import comparisons, network_rows
+from orc_repro.validation import read_json
 
 
 def score(top1: float, epoch: int = 9) -> Score:
@@ -99,6 +110,17 @@ def test_a_result_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert read_result("orc-s0", tmp_path) == written
     assert read_results(tmp_path) == [written]
     assert read_result("ce-s0", tmp_path) is None
+
+
+def test_a_value_that_is_not_finite_is_none_in_the_file(tmp_path: Path) -> None:
+    assert (finite(1.5), finite(math.nan), finite(-math.inf)) == (1.5, None, None)
+    history = History(
+        cell="c", row="r", fingerprint="f", epochs=({"a/loss": finite(math.nan)},),
+        best={"a": BestEpoch(epoch=0, validation_top1=10.0)}, elected={}, role_changes=0,
+        not_finite=("the loss of a is not finite since epoch 0, step 0",),
+    )  # fmt: skip
+    write_json(tmp_path / "c.json", history.model_dump(mode="json"))
+    assert read_json(History, tmp_path / "c.json") == history
 
 
 def test_a_figure_is_the_same_bytes_every_time(tmp_path: Path) -> None:
