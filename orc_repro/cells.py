@@ -24,7 +24,7 @@ from orc_repro.config import (
     load_params,
 )
 from orc_repro.errors import UserError
-from orc_repro.validation import Strict, parse
+from orc_repro.validation import Name, Strict, parse
 from orc_repro.yaml_files import read_yaml, write_yaml
 
 Entry = TypeVar("Entry")
@@ -82,7 +82,7 @@ class Cell(Strict):
     method: str
     recipe: str
     seed: NonNegativeInt
-    pivot: str | None
+    pivot: Name | None
     starts_from: str
 
 
@@ -91,9 +91,9 @@ class Cells(Strict):
 
     title: str
     experiment: str
-    datasets: dict[str, Dataset]
-    pivots: dict[str, Pivot]
-    cells: dict[str, Cell]
+    datasets: dict[Name, Dataset]
+    pivots: dict[Name, Pivot]
+    cells: dict[Name, Cell]
 
 
 class Study:

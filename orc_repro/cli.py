@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
 
 from orc_repro.cells import DEFAULT_STUDY, load_study, plan
 from orc_repro.config import load_params
-from orc_repro.errors import UserError
+from orc_repro.errors import Interrupted, UserError
+from orc_repro.interruption import SIGNALS
 from orc_repro.project import reports
 
 app = typer.Typer(
@@ -25,6 +28,9 @@ StudyOption = Annotated[
 ]
 DeviceOption = Annotated[
     str, typer.Option("--device", envvar="ORC_DEVICE", help="auto, cpu, cuda or cuda:N.")
+]
+RestartOption = Annotated[
+    bool, typer.Option("--restart", help="Forget what was trained before, and start over.")
 ]
 
 
@@ -48,22 +54,30 @@ def prepare_command(dataset: str, study: StudyOption = DEFAULT_STUDY) -> None:
 
 @app.command("pretrain")
 def pretrain_command(
-    pivot: str, study: StudyOption = DEFAULT_STUDY, device: DeviceOption = "auto"
+    pivot: str,
+    study: StudyOption = DEFAULT_STUDY,
+    device: DeviceOption = "auto",
+    restart: RestartOption = False,
 ) -> None:
     """Train a pivot alone, once, for every cell that needs it."""
     from orc_repro.stages.pretrain import pretrain
 
-    pretrain(load_study(study), pivot, device)
+    if not pretrain(load_study(study), pivot, device, restart):
+        print(f"{pivot} is trained already; --restart trains it again")
 
 
 @app.command("train")
 def train_command(
-    cell: str, study: StudyOption = DEFAULT_STUDY, device: DeviceOption = "auto"
+    cell: str,
+    study: StudyOption = DEFAULT_STUDY,
+    device: DeviceOption = "auto",
+    restart: RestartOption = False,
 ) -> None:
     """Train one cell (dataset x group x method x seed), continuing where it was stopped."""
     from orc_repro.stages.train import train
 
-    train(load_study(study), cell, device)
+    if not train(load_study(study), cell, device, restart):
+        print(f"{cell} is trained already; --restart trains it again")
 
 
 @app.command("evaluate")
@@ -113,13 +127,12 @@ def check_command() -> None:
 @app.command("sync")
 def sync_command() -> None:
     """Deliver to MLflow whatever of this machine's runs has not arrived there yet."""
-    from orc_repro.tracking.tracker import deliver, run_folders
+    from orc_repro.stages.sync import sync
 
-    settings = load_params().tracking
-    problems = [p for folder in run_folders() if (p := deliver(folder, settings))]
+    delivered, problems = sync(load_params().tracking)
     if problems:
         raise UserError(problems[0])
-    print(f"{len(run_folders())} runs are delivered")
+    print(f"{delivered} runs are delivered")
 
 
 @app.command("ui")
@@ -131,15 +144,29 @@ def ui_command(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> N
 
 
 def main() -> None:
-    """Run a command; a user's mistake is one sentence on standard error and exit code 2."""
+    """Run a command; a user's mistake is one sentence on standard error and exit code 2.
+
+    A signal ends it in one sentence as well, with 128 + its number.
+    """
+    former = {number: signal.getsignal(number) for number in SIGNALS}
     try:
+        for number, handler in former.items():
+            if handler is not signal.SIG_IGN:  # nohup, or a shell's background job
+                signal.signal(number, _interrupt)
         app()
+    except Interrupted as stopped:
+        print(f"orc-repro: {stopped}", file=sys.stderr)
+        sys.exit(stopped.exit_code)
     except UserError as error:
         print(f"orc-repro: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:  # a full disk, a folder that is not there or cannot be written
         print(f"orc-repro: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("orc-repro: interrupted", file=sys.stderr)
-        sys.exit(130)
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise Interrupted(signal.Signals(number))

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from orc_repro.errors import UserError
-from orc_repro.validation import Strict, parse
+from orc_repro.validation import Name, Strict, parse
 from orc_repro.yaml_files import read_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -253,14 +253,25 @@ class Tracking(Strict):
     role_changes: Literal["all", "none"]
 
 
+class CheckpointConfig(Strict):
+    """How much of a run a kill can cost; a checkpoint is also written after each epoch.
+
+    ``every_seconds`` is the longest time between two of them within an epoch. No stage depends on
+    it: a run that was cut anywhere ends with the same bits.
+    """
+
+    every_seconds: NonNegativeFloat
+
+
 class Params(Strict):
     """``params.yaml``."""
 
-    data: dict[str, DataConfig]
-    groups: dict[str, Group]
-    recipes: dict[str, Recipe]
-    methods: dict[str, MethodConfig]
+    data: dict[Name, DataConfig]
+    groups: dict[Name, Group]
+    recipes: dict[Name, Recipe]
+    methods: dict[Name, MethodConfig]
     tracking: Tracking
+    checkpoints: CheckpointConfig
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

@@ -1,7 +1,22 @@
-"""The one exception that the command line shows as a sentence."""
+"""The exceptions that the command line shows as a sentence."""
 
 from __future__ import annotations
+
+from signal import Signals
 
 
 class UserError(Exception):
     """A mistake a user can correct: one sentence, exit code 2, no traceback."""
+
+
+class Interrupted(Exception):
+    """The process was asked to stop: one sentence, exit code 128 + the signal's number."""
+
+    def __init__(self, by: Signals, sentence: str = "") -> None:
+        super().__init__(sentence or f"stopped by {by.name}")
+        self.by = by
+
+    @property
+    def exit_code(self) -> int:
+        """130 for SIGINT, 143 for SIGTERM, as a shell counts."""
+        return 128 + self.by

@@ -1,4 +1,4 @@
-"""What a result was made from, as one hash; and JSON that is the same bytes every time."""
+"""What a result was made from, as one hash."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-CODE = ("data/batches.py", "data/prepared.py", "distill", "models", "training")
+CODE = ("data/batches.py", "data/manifest.py", "data/prepared.py", "distill", "models", "training")
 """The parts of this package that can change a trained network; ``dvc.yaml`` lists the same."""
 
 
@@ -27,20 +27,15 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def code_digest(package: Path = Path(__file__).parent) -> str:
-    """SHA-256 over the names and texts of the result-changing modules."""
+def code_files(package: Path = Path(__file__).parent) -> dict[str, str]:
+    """SHA-256 of each result-changing module, by its path in the package."""
     files: list[Path] = []
     for part in CODE:
         path = package / part
         files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    return digest({f.relative_to(package).as_posix(): file_digest(f) for f in files})
+    return {f.relative_to(package).as_posix(): file_digest(f) for f in files}
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON for people and git: indented, sorted, replaced in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(
-        json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    partial.replace(path)
+def code_digest(package: Path = Path(__file__).parent) -> str:
+    """SHA-256 over the names and texts of the result-changing modules."""
+    return digest(code_files(package))

@@ -14,11 +14,11 @@ class Progress:
     """Use as a context manager; ``step`` is cheap enough to be called every iteration."""
 
     def __init__(self, title: str, epochs: int, steps: int) -> None:
-        self._title, self._epochs, self._steps = title, epochs, steps
+        self._title, self._epochs, self._steps = title, epochs, max(1, steps)
         self._console = Console(file=sys.stderr)
         self._bar: Bar | None = None
         self._shown = self._started = time.monotonic()
-        self._first_epoch, self._pending = 0, 0
+        self._done_before, self._pending = 0.0, 0
         if self._console.is_terminal:
             self._bar = Bar(
                 TextColumn("{task.description}"),
@@ -39,11 +39,11 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def resume(self, epoch: int) -> None:
-        """This many epochs were done before."""
-        self._first_epoch = epoch
+    def resume(self, epoch: int, step: int) -> None:
+        """This many epochs, and steps of the next, were done before."""
+        self._done_before = epoch + step / self._steps
         if self._bar is not None:
-            self._bar.update(self._task, completed=epoch * self._steps)
+            self._bar.update(self._task, completed=epoch * self._steps + step)
 
     def step(self) -> None:
         """One iteration is done."""
@@ -58,8 +58,9 @@ class Progress:
             self._advance()
             self._bar.update(self._task, figures=figures)
             return
-        ran = epoch + 1 - self._first_epoch
-        left = (time.monotonic() - self._started) / ran * (self._epochs - epoch - 1)
+        ran = epoch + 1 - self._done_before
+        seconds_an_epoch = (time.monotonic() - self._started) / max(ran, 1 / self._steps)
+        left = seconds_an_epoch * (self._epochs - epoch - 1)
         print(f"{self._title}  {figures}  {left:.0f} s left", file=sys.stderr, flush=True)
 
     def warn(self, sentence: str) -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from reprlib import Repr
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orc_repro.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
+
+# A name that becomes a part of a path: it cannot lead anywhere else.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
+
+_SHOWN = Repr()  # a value nested without end is shown to a certain depth
+_SHOWN.maxstring = _SHOWN.maxother = 80
 
 
 class Strict(BaseModel):
@@ -62,7 +69,7 @@ def _sentence(finding: Any, content: dict[str, Any]) -> str:
         elif part != finding["loc"][-1]:
             continue
         keys.append(str(part))
-    path = ".".join(keys)
+    path = _one_line(".".join(keys))
     message = finding["msg"].removeprefix("Value error, ")
     match finding["type"]:
         case "extra_forbidden":
@@ -70,11 +77,19 @@ def _sentence(finding: Any, content: dict[str, Any]) -> str:
         case "missing":
             return f"{path} is missing"
         case "value_error":
-            return f"{path}: {message}"
+            return _one_line(f"{path}: {message}")
         case "union_tag_invalid":
             context = finding["ctx"]
             kind = context["discriminator"].strip("'")
-            return f"{path} has {kind} '{context['tag']}'; it must be {context['expected_tags']}"
+            return _one_line(
+                f"{path} has {kind} '{context['tag']}'; it must be {context['expected_tags']}"
+            )
         case _:
             allowed = message.replace("Input should be", "it must be")
-            return f"{path} is {here!r}; {allowed}"
+            return _one_line(f"{path} is {_SHOWN.repr(here)}; {allowed}")
+
+
+def _one_line(text: str) -> str:
+    """Keys and values are a stranger's: no line break, no escape sequence, no endless name."""
+    plain = "".join(c if c.isprintable() else "?" for c in text)
+    return plain if len(plain) <= 500 else f"{plain[:500]}…"

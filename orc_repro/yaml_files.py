@@ -1,4 +1,8 @@
-"""YAML as DVC reads it: version 1.2 numbers and booleans, no tags, no key given twice."""
+"""YAML as DVC reads it: version 1.2 numbers and booleans, no tags, no key given twice.
+
+A file from someone else may be made to fill the memory (aliases of aliases) or the stack; it is
+refused before anything is built from it.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +14,57 @@ import yaml
 
 from orc_repro.errors import UserError
 
+LARGEST_BYTES = 4 * 2**20
+MOST_VALUES = 200_000
+DEEPEST = 50
+
 
 class _Loader(yaml.SafeLoader):
     """PyYAML speaks YAML 1.1, DVC 1.2; `5e-4` is text to the first and a number to the second."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            _measure(node, {}, ())
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise UserError(f"line {line}: a key must be a name")
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                line = key_node.start_mark.line + 1
                 raise UserError(f"line {line}: the key '{key}' is given twice")
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _measure(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> int:
+    """How many values a node becomes with its aliases written out.
+
+    Raises:
+        UserError: too many, too deep, or without end.
+    """
+    line = node.start_mark.line + 1
+    if id(node) in above:
+        raise UserError(f"line {line}: an alias contains itself")
+    if len(above) > DEEPEST:
+        raise UserError(f"line {line}: nested deeper than {DEEPEST} levels")
+    if id(node) not in sizes:
+        inner: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            inner = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            inner = node.value
+        within = (*above, id(node))
+        sizes[id(node)] = 1 + sum(_measure(part, sizes, within) for part in inner)
+    if sizes[id(node)] > MOST_VALUES:
+        raise UserError(f"line {line}: more than {MOST_VALUES} values, with aliases written out")
+    return sizes[id(node)]
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -45,19 +85,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        UserError: the file is missing, is not YAML, or is no mapping.
+        UserError: the file is missing, is not YAML, is no mapping, or is absurdly large.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        if path.stat().st_size > LARGEST_BYTES:
+            raise UserError(f"{path} has more than {LARGEST_BYTES} bytes")
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; run this in the folder that holds it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
+    try:
+        content = yaml.load(text, Loader=_Loader)
     except UserError as error:
         raise UserError(f"{path}, {error}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply") from None
+    # PyYAML's own errors; and what its constructors meet in a number, a date or a binary value.
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path} is not valid YAML: {reason}") from None
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{path} must hold a mapping of names to values")
     return content
 

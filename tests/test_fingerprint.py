@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orc_repro.fingerprint import CODE, canonical_json, code_digest, digest, file_digest, write_json
+from orc_repro.files import write_json
+from orc_repro.fingerprint import CODE, canonical_json, code_digest, digest, file_digest
 from orc_repro.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[1]

@@ -6,6 +6,7 @@ Preparing the same images with the same parameters gives the same bytes on every
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import shutil
 import uuid
@@ -13,93 +14,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError, model_validator
-from pydantic.dataclasses import dataclass
+from pydantic import ValidationError
 
+from orc_repro.data.manifest import (
+    ARRAYS,
+    MANIFEST,
+    SPLITS,
+    Manifest,
+    damaged,
+    first_finding,
+    load_manifest,
+)
 from orc_repro.data.sources import Images, Labels, SourceImages, draw_stratified
 from orc_repro.errors import UserError
-from orc_repro.fingerprint import digest, write_json
-
-SPLITS = ("train", "validation", "test")
-ARRAYS = tuple(f"{split}_{kind}" for split in SPLITS for kind in ("images", "labels"))
-MANIFEST = "manifest.json"
-
-# A class name may become a file name; no separators, nothing invisible.
-ClassName = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f\x7f]+$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
-class Manifest:
-    """What a prepared set is; the same for the same images and splits.
-
-    Attributes:
-        dataset: its name in ``params.yaml``.
-        source: the reader it came from.
-        version: what that reader read.
-        image_shape: channels, height, width.
-        class_names: one a label.
-        counts: split -> number of images of each label.
-        mean: of each channel over the training split, on the 0..1 scale.
-        std: population standard deviation, likewise.
-        sha256: array -> SHA-256 of its raw data.
-        split_seed: what the splits were drawn from.
-        validation_fraction: of each class of the source's training images; None where the source
-            has a validation split of its own.
-        format_version: of this file.
-    """
-
-    dataset: str
-    source: str
-    version: str
-    image_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
-    class_names: tuple[ClassName, ...]
-    counts: dict[str, tuple[PositiveInt, ...]]
-    mean: tuple[Annotated[float, Field(ge=0, le=1)], ...]
-    std: tuple[Annotated[float, Field(gt=0, le=1)], ...]
-    sha256: dict[str, Sha256]
-    split_seed: int
-    validation_fraction: float | None
-    format_version: Literal[1] = 1
-
-    @model_validator(mode="after")
-    def _fields_agree(self) -> Manifest:
-        classes = len(self.class_names)
-        if len(set(self.class_names)) != classes:
-            raise ValueError("class_names must differ")
-        if set(self.counts) != set(SPLITS):
-            raise ValueError(f"counts must be of {', '.join(SPLITS)}")
-        if any(len(counts) != classes for counts in self.counts.values()):
-            raise ValueError(f"counts must have {classes} numbers a split")
-        if not len(self.mean) == len(self.std) == self.in_channels:
-            raise ValueError(f"mean and std must have {self.in_channels} numbers")
-        if set(self.sha256) != set(ARRAYS):
-            raise ValueError(f"sha256 must be of {', '.join(ARRAYS)}")
-        return self
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the whole manifest, and with it of every pixel."""
-        return digest(asdict(self))
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
-
-    @property
-    def in_channels(self) -> int:
-        """1 for grey images, 3 for colour."""
-        return self.image_shape[0]
-
-    def count(self, split: str) -> int:
-        """Number of images in ``train``, ``validation`` or ``test``."""
-        return sum(self.counts[split])
-
+from orc_repro.files import write_json
+from orc_repro.memory import fits_into_memory
 
 # --- writing ----------------------------------------------------------------------------------
 
@@ -148,7 +81,7 @@ def write_prepared(
             validation_fraction=validation_fraction if images.validation_images is None else None,
         )
     except ValidationError as error:
-        raise UserError(f"{dataset}: {_first_finding(error)}") from None
+        raise UserError(f"{dataset}: {first_finding(error)}") from None
     with _replacing(folder) as partial:
         for name, array in arrays.items():
             np.save(partial / f"{name}.npy", array, allow_pickle=False)
@@ -203,6 +136,7 @@ def _replacing(folder: Path) -> Iterator[Path]:
     partial = folder.with_name(f".{folder.name}.{token}.partial")
     former = folder.with_name(f".{folder.name}.{token}.former")
     try:
+        _sweep(folder)
         partial.mkdir(parents=True)
         yield partial
         if folder.exists():
@@ -217,28 +151,17 @@ def _replacing(folder: Path) -> Iterator[Path]:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
+def _sweep(folder: Path) -> None:
+    """Clear up after a process that was killed while it wrote this set."""
+    for former in folder.parent.glob(f".{folder.name}.*.former"):
+        if not folder.exists():  # it was killed between taking the old set away and the new in
+            former.rename(folder)
+    for pattern in (f".{folder.name}.*.partial", f".{folder.name}.*.former"):
+        for leftover in folder.parent.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
 # --- reading ----------------------------------------------------------------------------------
-
-
-def load_manifest(folder: Path) -> Manifest:
-    """Read and check a prepared set's manifest.
-
-    Raises:
-        UserError: the set is not prepared, or its manifest is damaged or of another version.
-    """
-    path = folder / MANIFEST
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} does not exist; run `orc-repro prepare {folder.name}` first"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    try:
-        return TypeAdapter(Manifest).validate_json(content)
-    except ValidationError as error:
-        raise _damaged(path, folder, _first_finding(error)) from None
 
 
 def load_split(folder: Path, split: str, manifest: Manifest | None = None) -> tuple[Images, Labels]:
@@ -269,31 +192,41 @@ def _load_array(
 ) -> npt.NDArray[Any]:
     path = folder / f"{name}.npy"
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            _check_header(file, dtype, shape)
+            file.seek(0)
+            array: npt.NDArray[Any] = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(
             f"{path} does not exist; run `orc-repro prepare {folder.name}` again"
         ) from None
     # A damaged header may be read as nearly anything: a pickle, a syntax error, a huge shape.
     except Exception as error:
-        raise _damaged(path, folder, str(error)) from None
-    if not isinstance(array, np.ndarray):
-        raise _damaged(path, folder, "it is an archive, not an array")
-    if array.dtype != dtype or array.shape != shape:
-        found = f"{array.dtype} {list(array.shape)}"
-        raise _damaged(path, folder, f"it holds {found}, not {dtype} {list(shape)}")
+        raise damaged(path, folder, str(error)) from None
     if _sha256(array) != manifest.sha256[name]:
-        raise _damaged(path, folder, "its SHA-256 is not the manifest's")
+        raise damaged(path, folder, "its SHA-256 is not the manifest's")
     return array
 
 
-def _damaged(path: Path, folder: Path, reason: str) -> UserError:
-    one_line = " ".join(reason.split())
-    return UserError(f"{path} is damaged ({one_line}); run `orc-repro prepare {folder.name}` again")
+def _check_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Refuse an array of another size before memory is taken for it.
 
-
-def _first_finding(error: ValidationError) -> str:
-    finding = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in finding["loc"])
-    message = finding["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
+    Raises:
+        ValueError: says what is wrong.
+    """
+    if file.read(4) == b"PK\x03\x04":
+        raise ValueError("it is an archive, not an array")
+    file.seek(0)
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):  # what np.save writes for plain types
+        raise ValueError(f"its format {version} is not 1.0")
+    found_shape, _, found_dtype = np.lib.format.read_array_header_1_0(file)
+    if found_dtype != dtype or found_shape != shape:
+        found = f"{found_dtype} {list(found_shape)}"
+        raise ValueError(f"it holds {found}, not {dtype} {list(shape)}")
+    size = math.prod(shape) * dtype.itemsize
+    if not fits_into_memory(size):
+        raise ValueError(f"{size} bytes are more than the memory of this machine")
+    begin = file.tell()
+    if file.seek(0, io.SEEK_END) - begin != size:
+        raise ValueError(f"it does not hold {size} bytes")

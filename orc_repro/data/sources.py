@@ -19,6 +19,7 @@ from PIL import Image
 
 from orc_repro._torchvision import import_torchvision
 from orc_repro.errors import UserError
+from orc_repro.memory import fits_into_memory
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -246,10 +247,10 @@ def _decode(files: dict[str, list[Path]]) -> tuple[Images, Labels, bool]:
 
 
 def _allocate(count: int, first: Images) -> Images:
-    try:
-        return np.empty((count, *first.shape), dtype=np.uint8)
-    except MemoryError:
-        raise UserError(f"{count} images of {_size(first)} pixels do not fit into memory") from None
+    # Asked first: a system that promises more memory than it has would end the process instead.
+    if not fits_into_memory(count * first.size):
+        raise UserError(f"{count} images of {_size(first)} pixels do not fit into memory")
+    return np.empty((count, *first.shape), dtype=np.uint8)
 
 
 def _decode_file(path: Path) -> tuple[Images, str]:

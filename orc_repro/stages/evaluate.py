@@ -7,9 +7,9 @@ import torch
 from orc_repro.cells import Cell, Study
 from orc_repro.config import Group, Recipe
 from orc_repro.data.batches import ResidentImages
-from orc_repro.data.prepared import Manifest
+from orc_repro.data.manifest import Manifest
 from orc_repro.errors import UserError
-from orc_repro.fingerprint import write_json
+from orc_repro.files import write_json
 from orc_repro.project import PIVOTS, WEIGHTS, evaluated, trained
 from orc_repro.report.results import History, NetworkResult, Result, Score, finite
 from orc_repro.stages.run import manifest_of, resident

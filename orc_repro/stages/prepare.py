@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from orc_repro.config import CifarData, DigitsData, Params
-from orc_repro.data.prepared import Manifest, write_prepared
+from orc_repro.data.manifest import Manifest
+from orc_repro.data.prepared import write_prepared
 from orc_repro.data.sources import SourceImages, read_cifar, read_digits, read_folder
 from orc_repro.errors import UserError
 from orc_repro.project import PREPARED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,14 +10,14 @@ from typing import Any
 import pandas as pd
 
 from orc_repro.cells import Cells, Study
-from orc_repro.fingerprint import write_json
+from orc_repro.files import write_json
 from orc_repro.project import evaluated, reports, run_folder, trained
 from orc_repro.report import figures, markdown
 from orc_repro.report.results import History, Result, read_result
 from orc_repro.report.tables import Comparison, comparisons, network_rows
-from orc_repro.tracking.delivery import Outcome
+from orc_repro.tracking.delivery import deliver, read_delivered
 from orc_repro.tracking.description import Description
-from orc_repro.tracking.tracker import deliver
+from orc_repro.tracking.outcome import read_outcome
 from orc_repro.validation import parse, read_json
 from orc_repro.yaml_files import read_yaml
 
@@ -127,13 +126,12 @@ def _write_runs(results: list[Result], path: Path) -> None:
 
 def _run(result: Result) -> dict[str, Any] | None:
     folder = run_folder(result.fingerprint)
-    if not (folder / "outcome.json").exists():
+    ended = read_outcome(folder)
+    if ended is None or ended.status != "FINISHED":
         return None
     about = read_json(Description, folder / "run.json")
-    ended = read_json(Outcome, folder / "outcome.json")
-    delivered = folder / "delivered.json"
-    stores = json.loads(delivered.read_text(encoding="utf-8")) if delivered.exists() else {}
-    ids = [state["run_id"] for state in stores.values() if state["attempt"] == about.attempt]
+    stores = read_delivered(folder).values()
+    ids = [s.run_id for s in stores if s.run_id and s.attempt == about.attempt]
     when = datetime.fromtimestamp(ended.ended_ms / 1000, UTC)
     return {
         "cell": result.cell,

@@ -1,117 +1,41 @@
-"""What pretraining and training share: data, a run folder, tracking, and an end in any case."""
+"""What pretraining and training share: a run folder, tracking, and an end in any case."""
 
 from __future__ import annotations
 
-import uuid
+import os
+import sys
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
 
 import torch
+from filelock import FileLock, Timeout
 
-from orc_repro.config import CeConfig, Group, KdConfig, OrcConfig, Recipe, Tracking
+from orc_repro.config import Params, Recipe
 from orc_repro.data.batches import Augmentation, ResidentImages
-from orc_repro.data.prepared import Manifest, load_manifest, load_split
+from orc_repro.data.manifest import Manifest, load_manifest
+from orc_repro.data.prepared import load_split
 from orc_repro.distill import Method
-from orc_repro.errors import UserError
-from orc_repro.fingerprint import code_digest, digest, write_json
+from orc_repro.errors import Interrupted, UserError
+from orc_repro.files import remove_partials, write_json
+from orc_repro.fingerprint import file_digest
+from orc_repro.interruption import Interruption
 from orc_repro.progress import Progress
 from orc_repro.project import PREPARED, run_folder
-from orc_repro.tracking.description import Description, run_params, run_tags
-from orc_repro.tracking.runlog import RunLog, read_lines
+from orc_repro.stages.earlier import note_unfinished
+from orc_repro.stages.identity import Identity
+from orc_repro.tracking.delivery import deliver, read_delivered
+from orc_repro.tracking.outcome import OUTCOME, read_outcome
+from orc_repro.tracking.records import metrics_log
+from orc_repro.tracking.runlog import RunLog, commit_all, forget
 from orc_repro.tracking.tracker import Tracker
-from orc_repro.training.device import device_name
-from orc_repro.training.loop import Progressed, TrainingData, fit
-from orc_repro.validation import read_json
+from orc_repro.training import checkpoints
+from orc_repro.training.checkpoints import Checkpoints
+from orc_repro.training.loop import TrainingData, fit
+from orc_repro.training.state import Progressed
 
-CHECKPOINT = "checkpoint.pt"
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who a run is: its fingerprint and its row's, and how people call them."""
-
-    study: str
-    key: str
-    experiment: str
-    dataset: str
-    group_name: str
-    group: Group
-    recipe_name: str
-    recipe: Recipe
-    method_name: str
-    method: CeConfig | KdConfig | OrcConfig
-    seed: int
-    manifest: Manifest
-    starts_from: str
-
-    @property
-    def row(self) -> str:
-        """Hash of everything that made the run but its seed and the code."""
-        return digest(
-            {
-                "dataset": self.dataset,
-                "data": self.manifest.digest,
-                "group": self.group.model_dump(mode="json"),
-                "recipe": self.recipe.model_dump(mode="json"),
-                "method": self.method.model_dump(mode="json"),
-                "method_name": self.method_name,
-                "experiment": self.experiment,
-            }
-        )[:32]
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of everything that made the run: the row, the seed, the pivot and the code."""
-        return digest(
-            {
-                "row": self.row,
-                "key": self.key,
-                "seed": self.seed,
-                "starts_from": self.starts_from,
-                "code": code_digest(),
-            }
-        )[:32]
-
-    def description(self, device: torch.device) -> Description:
-        """What MLflow is told."""
-        group = self.group
-        chain = f"{group.pivot}→{group.target}" if group.pivot else group.target
-        tags = run_tags(
-            device=device_name(device),
-            manifest_digest=self.manifest.digest,
-            deterministic=self.recipe.deterministic,
-        )
-        return Description(
-            study=self.study,
-            experiment=self.experiment,
-            fingerprint=self.fingerprint,
-            attempt=uuid.uuid4().hex,
-            cell=self.key,
-            row=self.row,
-            row_name=f"{self.method_name} · {chain} · {self.dataset}",
-            run_name=f"{self.method_name} · {chain} · seed {self.seed}",
-            epochs=self.recipe.epochs,
-            students=group.students,
-            params=run_params(
-                dataset=self.dataset,
-                group_name=self.group_name,
-                group=group,
-                recipe=self.recipe,
-                method_name=self.method_name,
-                method=self.method,
-                seed=self.seed,
-            ),
-            tags=tags
-            | {
-                "method": self.method_name,
-                "dataset": self.dataset,
-                "group": self.group_name,
-                "recipe": self.recipe_name,
-                "seed": str(self.seed),
-            },
-        )
+LOCK = "run.lock"
+WAIT_FOR_OTHER_S = 20.0  # a process that was asked to stop may still be saving
 
 
 def resident(
@@ -135,28 +59,82 @@ def manifest_of(dataset: str) -> Manifest:
     return load_manifest(PREPARED / dataset)
 
 
-@dataclass
 class Run:
-    """A run under way; :meth:`train` brings it to its last epoch or ends it with a reason."""
+    """A run under way; use as a context manager.
 
-    identity: Identity
-    device: torch.device
-    tracking: Tracking
+    However the block ends, so does the MLflow run: finished by :meth:`finish`, killed by a signal,
+    failed with an error's sentence. One process at a time has a run.
+    """
 
-    def __post_init__(self) -> None:
-        self.folder: Path = run_folder(self.identity.fingerprint)
-        self.checkpoint = self.folder / CHECKPOINT
-        about = self.identity.description(self.device)
-        earlier = self.folder / "run.json"
-        resumed = self.checkpoint.exists() and earlier.exists()
-        if resumed:  # it stays the same MLflow run
-            attempt = read_json(Description, earlier).attempt
-            about = about.model_copy(update={"attempt": attempt})
-        self.tracker = Tracker(self.folder, about, self.tracking, resumed)
+    def __init__(
+        self, identity: Identity, device: torch.device, params: Params, restart: bool = False
+    ) -> None:
+        self.identity, self.device = identity, device
+        self._params, self._restart = params, restart
+        self.folder = run_folder(identity.fingerprint)
+        self._stop = Interruption()
+        self._lock = FileLock(self.folder / LOCK)
+        self._tracker: Tracker | None = None
+
+    def __enter__(self) -> Run:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=WAIT_FOR_OTHER_S)
+        except Timeout:
+            raise UserError(
+                f"another process is training {self.identity.key}; its lock is {self.folder / LOCK}"
+            ) from None
+        except OSError as error:
+            raise UserError(f"the run folder {self.folder} cannot be written: {error}") from None
+        remove_partials(self.folder)
+        self._stop.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        try:
+            if self._tracker is not None and error is not None:
+                status = "KILLED" if isinstance(error, Interrupted) else "FAILED"
+                self._tracker.finish(status, " ".join(str(error).split()) or type(error).__name__)
+        finally:
+            self._stop.__exit__()
+            self._lock.release()
+
+    def is_finished(self) -> bool:
+        """Whether this run came to its end before, and its outputs are still those it wrote."""
+        ended = read_outcome(self.folder)
+        if self._restart or ended is None or ended.status != "FINISHED":
+            return False
+        return bool(ended.outputs) and all(
+            Path(path).is_file() and file_digest(Path(path)) == found
+            for path, found in ended.outputs.items()
+        )
+
+    def settle(self) -> None:
+        """A finished run may have been killed before it could tidy up and deliver."""
+        checkpoints.clear(self.folder)
+        commit_all(self.folder)
+        ended = read_outcome(self.folder)
+        arrived = [state.ended_ms for state in read_delivered(self.folder).values()]
+        if not self._params.tracking.enabled or ended is None or ended.ended_ms in arrived:
+            return
+        problem = deliver(self.folder, self._params.tracking)
+        if problem:
+            print(f"warning: {problem}", file=sys.stderr)
 
     def train(self, method: Method, target: str) -> Progressed:
-        """Train to the last epoch; an error or an interrupt also ends the MLflow run."""
+        """Train to the last epoch, from the newest checkpoint if there is one.
+
+        Raises:
+            UserError: see ``fit``; also when the device has no memory left.
+            Interrupted: a stop was requested; what was done is saved.
+        """
         identity, recipe = self.identity, self.identity.recipe
+        self._begin()
         try:
             train, validation = (
                 resident(identity.dataset, split, identity.manifest, recipe, self.device)
@@ -174,52 +152,67 @@ class Run:
                     target=target,
                     seed=identity.seed,
                     log=log,
-                    checkpoint=self.checkpoint,
+                    checkpoints=Checkpoints(
+                        self.folder,
+                        identity.fingerprint,
+                        identity.made_from,
+                        identity.made_with(self.device),
+                        self._params.checkpoints.every_seconds,
+                        progress,
+                    ),
                     progress=progress,
+                    stop=self._stop,
                 )
-        except KeyboardInterrupt:
-            self.tracker.finish("KILLED", "interrupted")
-            raise
-        except torch.OutOfMemoryError:
-            self.tracker.finish("FAILED", "out of memory")
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
             raise UserError(
-                f"the device ran out of memory with batches of {recipe.batch_size}; it holds"
-                f" {', '.join(method.networks)} at once"
+                f"{self.device} ran out of memory with batches of {recipe.batch_size}; it holds"
+                f" {', '.join(method.networks)} at once; the same command goes on from the last"
+                " checkpoint"
             ) from None
-        except Exception as error:
-            self.tracker.finish("FAILED", " ".join(str(error).split()))
-            raise
 
-    def finish(self, artifacts: dict[str, Path], weights_digest: str, done: Progressed) -> None:
-        """The run's outputs are written: end it, deliver it, and drop its checkpoint."""
-        config = self.folder / "config.json"
-        write_json(config, self.resolved_config())
-        records = [record for _, record in read_lines(self.folder / "metrics.jsonl")]
-        seconds = sum(record["values"]["cost/epoch_seconds"] for record in records)
+    def _begin(self) -> None:
+        identity = self.identity
+        ended = read_outcome(self.folder)
+        if self._restart or (ended is not None and ended.status == "FINISHED"):
+            # In this order: a kill in between must not leave a log without its checkpoint's past.
+            checkpoints.clear(self.folder)
+            (self.folder / OUTCOME).unlink(missing_ok=True)
+        resumed = bool(checkpoints.saved(self.folder))
+        if not resumed:
+            forget(self.folder)
+            note_unfinished(identity)
+        write_json(self.folder / "config.json", identity.resolved_config())
+        write_json(self.folder / "made_from.json", identity.made_from)
+        about = identity.description(self.device)
+        self._tracker = Tracker(self.folder, about, self._params.tracking, resumed, self._stop)
+
+    def finish(
+        self, artifacts: dict[str, Path], weights_digest: str, outputs: list[Path], done: Progressed
+    ) -> None:
+        """The run's outputs are written: end it, drop its checkpoints, and deliver it."""
+        assert self._tracker is not None
+        records = metrics_log(self.folder).all()
+        seconds = sum(record.values["cost/epoch_seconds"] for record in records)
         train = self.identity.manifest.count("train")
         batch = self.identity.recipe.batch_size
         images = len(done.history) * (train // batch) * batch
-        problem = self.tracker.finish(
+        self._tracker.end(
             "FINISHED",
             figures={"cost/images_per_second": images / seconds} if seconds else {},
-            artifacts=artifacts | {"config/resolved.json": config},
+            artifacts=artifacts | {"config/resolved.json": self.folder / "config.json"},
             weights_digest=weights_digest,
+            outputs={os.path.relpath(path): file_digest(path) for path in outputs},
         )
-        self.checkpoint.unlink(missing_ok=True)
+        checkpoints.clear(self.folder)
+        commit_all(self.folder)
+        problem = self._tracker.deliver()
         if problem:
-            print(f"warning: {problem}")
+            print(f"warning: {problem}", file=sys.stderr)
 
-    def resolved_config(self) -> dict[str, Any]:
-        """The run's whole configuration as plain data."""
-        identity = self.identity
-        return {
-            "cell": identity.key,
-            "dataset": identity.dataset,
-            "data_manifest": identity.manifest.digest,
-            "group": identity.group.model_dump(mode="json"),
-            "recipe": identity.recipe.model_dump(mode="json"),
-            "method": identity.method.model_dump(mode="json"),
-            "seed": identity.seed,
-            "starts_from": identity.starts_from,
-            "fingerprint": identity.fingerprint,
-        }
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return "allocate memory" in str(error) or "out of memory" in str(error)  # as torch's CPU says

@@ -7,16 +7,18 @@ import shutil
 from pathlib import Path
 
 from orc_repro.cells import Cell, Study
-from orc_repro.data.prepared import Manifest
+from orc_repro.data.manifest import Manifest
 from orc_repro.distill import METHODS, build_method
-from orc_repro.fingerprint import digest, file_digest, write_json
+from orc_repro.files import write_json
+from orc_repro.fingerprint import digest, file_digest
 from orc_repro.project import PIVOTS, ROLES, WEIGHTS, trained
 from orc_repro.report.results import BestEpoch, History, finite
-from orc_repro.stages.run import Identity, Run, manifest_of
-from orc_repro.tracking.runlog import role_table
+from orc_repro.stages.identity import Identity
+from orc_repro.stages.run import Run, manifest_of
+from orc_repro.tracking.records import role_table
 from orc_repro.training.device import pick_device, set_up
-from orc_repro.training.loop import Progressed
 from orc_repro.training.networks import build_networks, load_weights, save_weights
+from orc_repro.training.state import Progressed
 
 
 def identify(study: Study, key: str, cell: Cell, manifest: Manifest) -> Identity:
@@ -40,41 +42,49 @@ def identify(study: Study, key: str, cell: Cell, manifest: Manifest) -> Identity
     )
 
 
-def train(study: Study, key: str, device: str = "auto") -> None:
+def train(study: Study, key: str, device: str = "auto", restart: bool = False) -> bool:
     """Train a cell.
 
     Writes ``weights/cells/<key>/{last,best}/<network>.safetensors``, ``roles/<key>.parquet`` and
-    ``results/trained/<key>.json``, all of them functions of the cell's fingerprint.
+    ``results/<study>/trained/<key>.json``, all of them functions of the cell's fingerprint.
+
+    Returns:
+        False if that was done before, and nothing had to be.
     """
     cell = study.cell(key)
     group, recipe, config = study.parts(cell)
     place = pick_device(device)
     set_up(recipe)
     manifest = manifest_of(cell.dataset)
-    names = METHODS[config.kind].networks_of(group)
-    networks = build_networks(names, manifest, cell.seed, place)
-    if cell.pivot is not None and group.pivot is not None:
-        load_weights(networks[group.pivot], PIVOTS / f"{cell.pivot}.safetensors")
     identity = identify(study, key, cell, manifest)
-    run = Run(identity, place, study.params.tracking)
-    method = build_method(config, group, networks, recipe.optimizer)
-    done = run.train(method, group.target)
+    with Run(identity, place, study.params, restart) as run:
+        if run.is_finished():
+            run.settle()
+            return False
+        names = METHODS[config.kind].networks_of(group)
+        networks = build_networks(names, manifest, cell.seed, place)
+        if cell.pivot is not None and group.pivot is not None:
+            load_weights(networks[group.pivot], PIVOTS / f"{cell.pivot}.safetensors")
+        method = build_method(config, group, networks, recipe.optimizer)
+        done = run.train(method, group.target)
 
-    folder = WEIGHTS / key
-    shutil.rmtree(folder, ignore_errors=True)
-    for name, network in networks.items():
-        save_weights(network.state_dict(), folder / "last" / f"{name}.safetensors")
-        save_weights(done.best[name].weights, folder / "best" / f"{name}.safetensors")
-    roles = ROLES / f"{key}.parquet"
-    roles.parent.mkdir(parents=True, exist_ok=True)
-    role_table(run.folder, group.students).to_parquet(roles, index=False)
-    summary = trained(study.name) / f"{key}.json"
-    write_json(summary, history_of(identity, done).model_dump(mode="json"))
-    run.finish(
-        {"roles/events.parquet": roles, "training/history.json": summary},
-        weights_digest(folder),
-        done,
-    )
+        folder = WEIGHTS / key
+        shutil.rmtree(folder, ignore_errors=True)
+        for name, network in networks.items():
+            save_weights(network.state_dict(), folder / "last" / f"{name}.safetensors")
+            save_weights(done.best[name].weights, folder / "best" / f"{name}.safetensors")
+        roles = ROLES / f"{key}.parquet"
+        roles.parent.mkdir(parents=True, exist_ok=True)
+        role_table(run.folder, group.students).to_parquet(roles, index=False)
+        summary = trained(study.name) / f"{key}.json"
+        write_json(summary, history_of(identity, done).model_dump(mode="json"))
+        run.finish(
+            {"roles/events.parquet": roles, "training/history.json": summary},
+            weights_digest(folder),
+            [*sorted(folder.glob("*/*.safetensors")), roles, summary],
+            done,
+        )
+    return True
 
 
 def history_of(identity: Identity, done: Progressed) -> History:

@@ -7,64 +7,81 @@ one of two equal points, so a batch that is sent twice arrives once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from orc_repro.fingerprint import write_json
+from pydantic import NonNegativeInt, TypeAdapter, ValidationError
+
+from orc_repro.config import Tracking
+from orc_repro.errors import UserError
+from orc_repro.files import write_json
 from orc_repro.tracking.description import Description
-from orc_repro.tracking.runlog import read_lines
-from orc_repro.tracking.store import experiment_id, shown, store_lock
+from orc_repro.tracking.finals import send_finals
+from orc_repro.tracking.outcome import Outcome, read_outcome
+from orc_repro.tracking.records import metrics_log, roles_log
+from orc_repro.tracking.runlog import commit_all
+from orc_repro.tracking.store import experiment_id, open_client, shown, store_lock, store_uri
 from orc_repro.validation import Strict, read_json
 
 BATCH = 1000  # MLflow's limit of metrics in a request
 NOBODY = -1
 
 
-class Outcome(Strict):
-    """How a run ended; kept in the run folder as ``outcome.json``.
+class Delivered(Strict):
+    """What of an attempt has arrived in one store: bytes of each log, and the rest once it ended.
 
-    ``status`` is ``FINISHED``, ``FAILED`` or ``KILLED``, ``reason`` a sentence why, ``figures``
-    what the run cost, ``weights_digest`` which weights came out (empty if none).
+    ``ended_ms`` is that of the outcome that was delivered, 0 as long as none was.
     """
 
-    status: str
-    reason: str
-    ended_ms: int
-    figures: dict[str, float]
-    weights_digest: str
+    attempt: str
+    run_id: str = ""
+    parent_id: str = ""
+    metrics: NonNegativeInt = 0
+    roles: NonNegativeInt = 0
+    artifacts_sent: bool = False
+    ended_ms: NonNegativeInt = 0
+
+
+_BY_STORE = TypeAdapter(dict[str, Delivered])
+
+
+def read_delivered(folder: Path) -> dict[str, Delivered]:
+    """What has arrived where; a damaged file counts as nothing, as sending twice is harmless."""
+    try:
+        return _BY_STORE.validate_json((folder / "delivered.json").read_bytes())
+    except (OSError, ValidationError):
+        return {}
 
 
 class Delivery:
     """One run folder to one store; blocking. See ``sender.py`` for the thread around it."""
 
-    def __init__(self, client: Any, folder: Path, role_changes: bool = True) -> None:
+    def __init__(self, client: Any, folder: Path, settings: Tracking) -> None:
         self.client, self.folder = client, folder
-        self._role_changes = role_changes
-        self._path = folder / "delivered.json"
+        self._role_changes = settings.role_changes == "all"
         self._store = shown(str(client.tracking_uri))
         self.description = read_json(Description, folder / "run.json")
-        self._all = json.loads(self._path.read_text()) if self._path.exists() else {}
-        mine = self._all.get(self._store, {})
+        attempt = self.description.attempt
+        self._state = read_delivered(folder).get(self._store, Delivered(attempt=attempt))
         # Another attempt is another MLflow run, and its log begins anew.
-        if mine.get("attempt") != self.description.attempt:
-            mine = {"attempt": self.description.attempt, "metrics": 0, "roles": 0}
-        self._state: dict[str, Any] = mine
+        if self._state.attempt != attempt:
+            self._state = Delivered(attempt=attempt)
 
     @property
     def run_id(self) -> str:
         """The MLflow run, made at the first call."""
-        if "run_id" not in self._state:
+        if not self._state.run_id:
             with store_lock():
-                self._state |= self._find_or_create()
-            self._save()
-        return str(self._state["run_id"])
+                found = self._find_or_create()
+            self._save(**found)
+        return self._state.run_id
 
     def reopen(self) -> None:
         """A run that is resumed is running again, whatever it ended with before."""
         if self.client.get_run(self.run_id).info.status != "RUNNING":
             self.client.update_run(self.run_id, status="RUNNING")
+            self.client.set_tag(self.run_id, "status_reason", "")
 
     def drain(self) -> None:
         """Send what has been logged since the last time."""
@@ -80,14 +97,14 @@ class Delivery:
         last = self.description.epochs
         points = [Metric(k, v, outcome.ended_ms, last) for k, v in outcome.figures.items()]
         self.client.log_batch(self.run_id, metrics=points)
-        if not self._state.get("artifacts_sent"):
+        if not self._state.artifacts_sent:
             for path in sorted((self.folder / "artifacts").glob("*/*")):
                 self.client.log_artifact(self.run_id, str(path), path.parent.name)
-            self._state["artifacts_sent"] = True
-            self._save()
+            self._save(artifacts_sent=True)
         if outcome.reason:
             self.client.set_tag(self.run_id, "status_reason", outcome.reason[:4000])
         self.client.set_terminated(self.run_id, outcome.status, outcome.ended_ms)
+        self._save(ended_ms=outcome.ended_ms)
 
     def _find_or_create(self) -> dict[str, str]:
         from mlflow.entities import Param
@@ -137,22 +154,23 @@ class Delivery:
     def _epoch_points(self) -> Iterator[tuple[int, list[Any]]]:
         from mlflow.entities import Metric
 
-        for end, record in read_lines(self.folder / "metrics.jsonl", self._state["metrics"]):
-            when, step = record["time_ms"], record["epoch"]
-            yield end, [Metric(key, value, when, step) for key, value in record["values"].items()]
+        for end, record in metrics_log(self.folder).committed(self._state.metrics):
+            when, step = record.time_ms, record.epoch
+            yield end, [Metric(key, value, when, step) for key, value in record.values.items()]
 
     def _role_points(self) -> Iterator[tuple[int, list[Any]]]:
         from mlflow.entities import Metric
 
         students = self.description.students
-        for end, record in read_lines(self.folder / "roles.jsonl", self._state["roles"]):
-            teachers = record["teachers"]
-            index = students.index(teachers[0]) if teachers else NOBODY
-            yield end, [Metric("role_it/teacher", index, record["time_ms"], record["step"])]
+        for end, record in roles_log(self.folder).committed(self._state.roles):
+            if not set(record.teachers) <= set(students):
+                raise UserError(f"{self.folder}: the log of role changes is of another group")
+            index = students.index(record.teachers[0]) if record.teachers else NOBODY
+            yield end, [Metric("role_it/teacher", index, record.time_ms, record.step)]
 
     def _send(self, log: str, points: Iterator[tuple[int, list[Any]]], run_id: str) -> None:
         waiting: list[Any] = []
-        position = self._state[log]
+        position: int = getattr(self._state, log)
         for end, metrics in points:
             if len(waiting) + len(metrics) > BATCH:
                 self._send_batch(log, position, waiting, run_id)
@@ -164,15 +182,38 @@ class Delivery:
 
     def _send_batch(self, log: str, position: int, metrics: list[Any], run_id: str) -> None:
         self.client.log_batch(run_id, metrics=metrics)
-        self._state[log] = position
-        self._save()
+        self._save(**{log: position})
 
-    def _save(self) -> None:
-        self._all[self._store] = self._state
-        write_json(self._path, self._all)
+    def _save(self, **changes: Any) -> None:
+        self._state = self._state.model_copy(update=changes)
+        everywhere = read_delivered(self.folder) | {self._store: self._state}
+        content = {store: state.model_dump() for store, state in everywhere.items()}
+        write_json(self.folder / "delivered.json", content)
 
     @property
     def parent_id(self) -> str:
         """The MLflow run of the row."""
         _ = self.run_id
-        return str(self._state["parent_id"])
+        return self._state.parent_id
+
+
+def deliver(folder: Path, settings: Tracking) -> str | None:
+    """Bring MLflow up to what a run folder and the results hold. Sending twice changes nothing.
+
+    Returns:
+        None, or a sentence saying why it could not be done.
+    """
+    uri = store_uri()
+    try:
+        ended = read_outcome(folder)
+        if ended is not None and ended.status == "FINISHED":
+            commit_all(folder)
+        delivery = Delivery(open_client(uri), folder, settings)
+        delivery.drain()
+        if ended is not None:
+            send_finals(delivery, ended)
+            delivery.finish(ended)
+    except Exception as error:  # a store may raise anything; the run's files are safe
+        why = " ".join(str(error).split())[:200]
+        return f"{folder.name} is not delivered to {shown(uri)} ({why}); `orc-repro sync` will"
+    return None

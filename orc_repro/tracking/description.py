@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from orc_repro.config import Group, KdConfig, OrcConfig, Recipe
-from orc_repro.validation import Strict
+from orc_repro.validation import Name, Strict
 
 NOT_USED = "n/a"
 SCHEMA_VERSION = "1"
@@ -26,11 +26,11 @@ class Description(Strict):
     ``attempt`` tells two runs of one fingerprint apart.
     """
 
-    study: str
+    study: Name
     experiment: str
     fingerprint: str
     attempt: str
-    cell: str
+    cell: Name
     row: str
     row_name: str
     run_name: str

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orc_repro.project import evaluated
 from orc_repro.report.results import Result, read_result, read_results
 from orc_repro.report.statistics import summarise
-from orc_repro.tracking.delivery import Delivery, Outcome
+from orc_repro.tracking.outcome import Outcome
+
+if TYPE_CHECKING:
+    from orc_repro.tracking.delivery import Delivery
 
 
 def send_finals(delivery: Delivery, ended: Outcome) -> None:

@@ -3,81 +3,121 @@
 ``metrics.jsonl`` has one line an epoch, ``roles.jsonl`` one a role change, each with the time it
 happened at, in milliseconds since 1970. Times are why these files are no DVC outputs.
 
-``committed.json`` says how far a checkpoint covers them. Only that much is delivered: what lies
-behind it is made again, at other times, if the run is stopped and resumed.
+A checkpoint holds a :class:`Mark` of each file, and a resumed run truncates the files to it, so
+that no record is doubled or missing. ``committed.json`` says how far the *older* of the two kept
+checkpoints covers them. Only that much may be delivered while a run is under way: what lies behind
+it can be made again, at other times, even if the newest checkpoint is damaged.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
-from io import BufferedWriter
+from collections.abc import Mapping
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
+
+from pydantic import Field, NonNegativeInt
 
 from orc_repro.distill.roles import RoleChange
 from orc_repro.errors import UserError
-from orc_repro.fingerprint import write_json
+from orc_repro.files import write_json
+from orc_repro.validation import Strict
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-FILES = ("metrics.jsonl", "roles.jsonl")
+METRICS, ROLES = "metrics.jsonl", "roles.jsonl"
+FILES = (METRICS, ROLES)
 COMMITTED = "committed.json"
+BLOCK = 2**20
+
+
+class Mark(Strict):
+    """How long a file was, and the SHA-256 of that much of it."""
+
+    length: NonNegativeInt
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class RunLog:
-    """Appends; buffered until :meth:`flush`."""
+    """Appends; in memory until :meth:`flush`.
+
+    Raises:
+        UserError: the folder or a file in it cannot be opened or written.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._files: dict[str, BufferedWriter] = {
-                name: (folder / name).open("ab") for name in FILES
-            }
+            # Unbuffered: what a full disk refuses must not be tried again when the file is closed.
+            self._files = {name: FileIO(folder / name, "a") for name in FILES}
         except OSError as error:
             raise UserError(f"the run folder {folder} cannot be written: {error}") from None
+        self._waiting = {name: bytearray() for name in FILES}
+        self._hashes = {name: _hash_of(folder / name) for name in FILES}
+        self._last: dict[str, Mark] = {}
 
     def metrics(self, epoch: int, values: Mapping[str, float]) -> None:
         """Record an epoch's metrics."""
-        self._append("metrics.jsonl", {"epoch": epoch, "values": dict(values)})
+        self._append(METRICS, {"epoch": epoch, "values": dict(values)})
 
     def role_change(self, change: RoleChange) -> None:
         """Record a change of roles."""
-        self._append("roles.jsonl", vars(change))
+        self._append(ROLES, vars(change))
 
     def _append(self, name: str, record: dict[str, Any]) -> None:
         line = json.dumps({"time_ms": time.time_ns() // 1_000_000} | record)
-        self._files[name].write(line.encode() + b"\n")
+        self._waiting[name] += line.encode() + b"\n"
 
-    def flush(self) -> dict[str, int]:
-        """Write everything to the disk; returns each file's length in bytes."""
+    def flush(self) -> dict[str, Mark]:
+        """Write everything to the disk; returns a mark of each file as it is now."""
+        marks = {}
         try:
-            for file in self._files.values():
-                file.flush()
+            for name, file in self._files.items():
+                if not os.path.samestat(os.fstat(file.fileno()), os.stat(self.folder / name)):
+                    raise OSError(f"{name} was replaced while it was written")
+                waiting = self._waiting[name]
+                while waiting:
+                    written = file.write(waiting)
+                    self._hashes[name].update(waiting[:written])
+                    del waiting[:written]
                 os.fsync(file.fileno())
+                marks[name] = Mark(
+                    length=os.fstat(file.fileno()).st_size, sha256=self._hashes[name].hexdigest()
+                )
         except OSError as error:
             raise UserError(f"the run log in {self.folder} cannot be written: {error}") from None
-        return {name: file.tell() for name, file in self._files.items()}
+        return marks
 
-    def commit(self, positions: Mapping[str, int]) -> None:
-        """A checkpoint that continues from these lengths is on the disk."""
-        write_json(self.folder / COMMITTED, dict(positions))
+    def checkpointed(self, marks: dict[str, Mark]) -> None:
+        """A checkpoint that holds these marks is on the disk; commit what the one before covers."""
+        commit(self.folder, self._last)
+        self._last = marks
 
-    def truncate(self, positions: Mapping[str, int]) -> None:
-        """Forget what came after these lengths (after 0 where none is given), and commit that."""
-        for name, file in self._files.items():
-            file.flush()
-            file.truncate(positions.get(name, 0))
-            file.seek(0, os.SEEK_END)
-        self.commit(self.flush())
+    def matches(self, marks: Mapping[str, Mark]) -> bool:
+        """Whether the files still begin with what these marks are of."""
+        return all(
+            (self.folder / name).stat().st_size >= mark.length
+            and _hash_of(self.folder / name, mark.length).hexdigest() == mark.sha256
+            for name, mark in marks.items()
+        )
+
+    def resume(self, marks: Mapping[str, Mark]) -> None:
+        """Forget what came after these marks (everything where there is none) and go on there."""
+        try:
+            for name, file in self._files.items():
+                length = marks[name].length if name in marks else 0
+                file.truncate(length)
+                self._waiting[name].clear()
+                self._hashes[name] = _hash_of(self.folder / name, length)
+        except OSError as error:
+            raise UserError(f"the run log in {self.folder} cannot be written: {error}") from None
+        self._last = dict(marks)
 
     def close(self) -> None:
-        """Flush and close."""
-        self.flush()
+        """Close the files; what was not flushed is no part of any checkpoint, and lost."""
         for file in self._files.values():
             file.close()
 
@@ -88,45 +128,23 @@ def forget(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def committed(folder: Path) -> dict[str, int]:
-    """Each file's length as of the last checkpoint."""
-    path = folder / COMMITTED
-    lengths: dict[str, int] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    return lengths
+def commit(folder: Path, marks: Mapping[str, Mark]) -> None:
+    """Say how far a log may be delivered."""
+    write_json(folder / COMMITTED, {name: mark.length for name, mark in marks.items()})
 
 
-def read_lines(path: Path, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each committed record from a byte offset on, with the offset behind it."""
-    end = committed(path.parent).get(path.name, 0)
-    if start >= end:
-        return
+def commit_all(folder: Path) -> None:
+    """The run has come to its end: all of its log may be delivered."""
+    lengths = {name: (folder / name).stat().st_size for name in FILES if (folder / name).exists()}
+    write_json(folder / COMMITTED, lengths)
+
+
+def _hash_of(path: Path, length: int | None = None) -> hashlib._Hash:
+    """A hash over a file's first bytes (all of them by default), to be continued."""
+    found = hashlib.sha256()
+    left = path.stat().st_size if length is None else length
     with path.open("rb") as file:
-        file.seek(start)
-        while start < end:
-            line = file.readline()
-            start += len(line)
-            yield start, json.loads(line)
-
-
-def role_table(folder: Path, students: tuple[str, ...]) -> pd.DataFrame:
-    """Every role change of a run, in order.
-
-    Columns: ``epoch``, ``step`` (iteration over the run), ``left`` and ``came`` and ``teachers``
-    (names joined by ``+``, empty for nobody), and ``score/<student>`` of every candidate (lowest
-    won, NaN for a loss that is not finite).
-    """
-    import pandas as pd  # here: three quarters of a second that only this needs
-
-    rows = [record for _, record in read_lines(folder / "roles.jsonl")]
-    table = pd.DataFrame(
-        {
-            "epoch": pd.array([row["epoch"] for row in rows], dtype="int32"),
-            "step": pd.array([row["step"] for row in rows], dtype="int64"),
-        }
-    )
-    for column in ("left", "came", "teachers"):
-        table[column] = pd.array(["+".join(row[column]) for row in rows], dtype="string")
-    for name in students:
-        values = [row["scores"].get(name, float("nan")) for row in rows]
-        table[f"score/{name}"] = pd.array(values, dtype="float64")
-    return table
+        while left and (block := file.read(min(left, BLOCK))):
+            found.update(block)
+            left -= len(block)
+    return found

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
-from orc_repro.tracking.delivery import Delivery
-from orc_repro.tracking.store import open_client
+from orc_repro.config import Tracking
+from orc_repro.interruption import Interruption
+from orc_repro.tracking.delivery import Delivery, deliver
+from orc_repro.tracking.store import open_client, shown, store_uri
 
 INTERVAL_S = 2.0
 LONGEST_PAUSE_S = 60.0
 GIVE_UP_S = 60.0
+GIVE_UP_WHEN_STOPPED_S = 10.0
 
 
 class Sender:
@@ -20,33 +24,47 @@ class Sender:
     lost, because the run's own files are what is sent.
     """
 
-    def __init__(self, folder: Path, uri: str, role_changes: bool) -> None:
-        self._folder, self._uri, self._role_changes = folder, uri, role_changes
-        self._stop = threading.Event()
+    def __init__(self, folder: Path, settings: Tracking) -> None:
+        self._folder, self._settings, self._uri = folder, settings, store_uri()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mlflow-sender", daemon=True)
-        self.problem: str | None = None
+        self._problem: str | None = None
 
     def start(self) -> None:
         """Begin to deliver."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stop after the delivery under way; waits at most a minute."""
-        self._stop.set()
-        self._thread.join(GIVE_UP_S)
+    def stop(self, stop: Interruption) -> str | None:
+        """The run has ended: wait until the rest is delivered, a minute at most.
+
+        Somebody who asked the process to stop waits ten seconds at most, and a store that is slow
+        or hangs holds nobody longer.
+
+        Returns:
+            None, or a sentence saying what could not be delivered.
+        """
+        self._ended.set()
+        began = time.monotonic()
+        while self._thread.is_alive():
+            self._thread.join(0.1)
+            patience = GIVE_UP_WHEN_STOPPED_S if stop.requested else GIVE_UP_S
+            if time.monotonic() - began > patience:
+                return (
+                    f"{self._folder.name} is not delivered to {shown(self._uri)} (it takes more"
+                    f" than {patience:.0f} s); `orc-repro sync` will"
+                )
+        return self._problem
 
     def _run(self) -> None:
         pause, delivery = INTERVAL_S, None
-        while True:
+        while not self._ended.wait(0 if delivery is None and pause == INTERVAL_S else pause):
             try:
                 if delivery is None:
                     client = open_client(self._uri)
-                    delivery = Delivery(client, self._folder, self._role_changes)
+                    delivery = Delivery(client, self._folder, self._settings)
                     delivery.reopen()
                 delivery.drain()
-                pause, self.problem = INTERVAL_S, None
-            except Exception as error:  # whatever a store may raise, training goes on
-                self.problem = " ".join(str(error).split())[:200]
+                pause = INTERVAL_S
+            except Exception:  # whatever a store may raise, training goes on
                 pause = min(2 * pause, LONGEST_PAUSE_S)
-            if self._stop.wait(pause):
-                return
+        self._problem = deliver(self._folder, self._settings)

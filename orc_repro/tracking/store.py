@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from pydantic import TypeAdapter, ValidationError
 
 from orc_repro.errors import UserError
+from orc_repro.files import write_json
 from orc_repro.project import scratch
 
 # Read by MLflow when it is imported; a user's own setting wins. No telemetry, nothing cut short
@@ -24,6 +26,9 @@ SETTINGS = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+
+ANSWERED = "stores.json"
+_STORES = TypeAdapter(list[str])
 
 
 def store_uri() -> str:
@@ -39,6 +44,18 @@ def embedded_uri() -> str:
 def shown(uri: str) -> str:
     """A URI without user name and password."""
     return re.sub(r"//[^@/]*@", "//", uri)
+
+
+def has_answered(uri: str | None = None) -> bool:
+    """Whether a store answered before, in this project on this machine."""
+    return shown(uri or store_uri()) in _answered()
+
+
+def _answered() -> list[str]:
+    try:
+        return _STORES.validate_json((scratch() / ANSWERED).read_bytes())
+    except (OSError, ValidationError):
+        return []
 
 
 def open_client(uri: str | None = None) -> Any:
@@ -67,6 +84,8 @@ def open_client(uri: str | None = None) -> Any:
                 _prepare_sqlite(Path(uri.removeprefix("sqlite:///")))
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
+            if not has_answered(uri):
+                write_json(scratch() / ANSWERED, [*_answered(), shown(uri)])
     except Exception as error:  # SQLAlchemy, requests and MLflow each raise their own kinds
         raise UserError(
             f"the tracking store {shown(uri)} does not answer ({_reason(error)}); start it, or"

@@ -1,57 +1,67 @@
-"""What a stage calls: start a run, end it, and deliver whatever has not arrived yet."""
+"""What a run calls: start tracking it, and end it however it ends."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from orc_repro.config import Tracking
-from orc_repro.fingerprint import write_json
-from orc_repro.project import scratch
-from orc_repro.tracking.delivery import Delivery, Outcome
+from orc_repro.errors import UserError
+from orc_repro.files import write_json
+from orc_repro.interruption import Interruption
 from orc_repro.tracking.description import Description
-from orc_repro.tracking.finals import send_finals
-from orc_repro.tracking.runlog import forget
+from orc_repro.tracking.outcome import OUTCOME, Outcome
 from orc_repro.tracking.sender import Sender
-from orc_repro.tracking.store import open_client, shown, store_uri
+from orc_repro.tracking.store import has_answered, open_client
 from orc_repro.validation import read_json
 
 
 class Tracker:
     """One run's tracking. With tracking off, the run's own files are still complete.
 
+    A store that never answered is asked first: a wrong address is found before hours of training,
+    not after. One that is known and just now away costs nothing but a later ``orc-repro sync``.
+
     Raises:
-        UserError: the tracking store does not answer when the run starts.
+        UserError: the tracking store has never answered and does not now.
     """
 
     def __init__(
-        self, folder: Path, description: Description, settings: Tracking, resumed: bool = False
+        self,
+        folder: Path,
+        description: Description,
+        settings: Tracking,
+        resumed: bool,
+        stop: Interruption,
     ) -> None:
-        self.folder, self._settings = folder, settings
+        self._folder, self._stop = folder, stop
         self._started = time.monotonic()
         self._sender: Sender | None = None
         if settings.enabled:
-            open_client()  # a wrong address is found before hours of training, not after
-            self._sender = Sender(folder, store_uri(), settings.role_changes == "all")
-        folder.mkdir(parents=True, exist_ok=True)
-        if not resumed:
-            forget(folder)
-        write_json(folder / "run.json", description.model_dump(mode="json"))
-        (folder / "outcome.json").unlink(missing_ok=True)
+            if not has_answered():
+                open_client()
+            self._sender = Sender(folder, settings)
+        about = folder / "run.json"
+        if resumed and about.exists():  # it stays the same MLflow run
+            description = description.model_copy(update={"attempt": _attempt(about)})
+        write_json(about, description.model_dump(mode="json"))
+        (folder / OUTCOME).unlink(missing_ok=True)
         if self._sender is not None:
             self._sender.start()
 
-    def finish(
+    def end(
         self,
         status: str,
         reason: str = "",
         figures: Mapping[str, float] | None = None,
         artifacts: Mapping[str, Path] | None = None,
         weights_digest: str = "",
-    ) -> str | None:
-        """End the run and deliver the rest.
+        outputs: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write down how the run ended.
 
         Args:
             status: ``FINISHED``, ``FAILED`` or ``KILLED``.
@@ -59,49 +69,42 @@ class Tracker:
             figures: what it cost; ``cost/seconds`` is added.
             artifacts: files to keep, by ``<folder>/<name>``.
             weights_digest: which weights came out.
+            outputs: SHA-256 of the files it wrote, by path.
 
-        Returns:
-            None, or a sentence saying what could not be delivered.
+        Raises:
+            OSError: it cannot be written.
         """
         for name, source in (artifacts or {}).items():
-            goal = self.folder / "artifacts" / name
+            goal = self._folder / "artifacts" / name
             goal.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, goal)
-        outcome = Outcome(
-            status=status,
-            reason=reason,
-            ended_ms=time.time_ns() // 1_000_000,
-            figures={"cost/seconds": time.monotonic() - self._started} | dict(figures or {}),
-            weights_digest=weights_digest,
+        outcome = Outcome.model_validate(
+            {
+                "status": status,
+                "reason": reason,
+                "ended_ms": time.time_ns() // 1_000_000,
+                "figures": {"cost/seconds": time.monotonic() - self._started} | dict(figures or {}),
+                "weights_digest": weights_digest,
+                "outputs": dict(outputs or {}),
+            }
         )
-        write_json(self.folder / "outcome.json", outcome.model_dump())
-        if self._sender is None:
-            return None
-        self._sender.stop()
-        return deliver(self.folder, self._settings)
+        write_json(self._folder / OUTCOME, outcome.model_dump())
+
+    def deliver(self) -> str | None:
+        """Wait until MLflow has everything, within reason; a sentence if it does not."""
+        return None if self._sender is None else self._sender.stop(self._stop)
+
+    def finish(self, status: str, reason: str) -> str | None:
+        """End a run that did not come to its end; no problem here hides what ended it."""
+        with contextlib.suppress(OSError):  # a full disk, most likely what ended the run
+            self.end(status, reason)
+        return self.deliver()
 
 
-def deliver(folder: Path, settings: Tracking) -> str | None:
-    """Bring MLflow up to what a run folder and the results hold. Sending twice changes nothing.
-
-    Returns:
-        None, or a sentence saying why it could not be done.
-    """
-    uri = store_uri()
+def _attempt(about: Path) -> str:
     try:
-        delivery = Delivery(open_client(uri), folder, settings.role_changes == "all")
-        delivery.drain()
-        outcome = folder / "outcome.json"
-        if outcome.exists():
-            ended = read_json(Outcome, outcome)
-            send_finals(delivery, ended)
-            delivery.finish(ended)
-    except Exception as error:  # a store may raise anything; the run's files are safe
-        why = " ".join(str(error).split())[:200]
-        return f"{folder.name} is not delivered to {shown(uri)} ({why}); `orc-repro sync` will"
-    return None
-
-
-def run_folders() -> list[Path]:
-    """The folders of every run made on this machine."""
-    return sorted(path.parent for path in (scratch() / "runs").glob("*/run.json"))
+        return read_json(Description, about).attempt
+    except UserError:
+        raise UserError(
+            f"{about} is damaged; it says which MLflow run this is: `--restart` starts over"
+        ) from None

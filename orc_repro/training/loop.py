@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from orc_repro.config import Recipe, Sgd
-from orc_repro.data.batches import ResidentImages, draw_epoch
+from orc_repro.data.batches import EpochDraws, ResidentImages, draw_epoch
 from orc_repro.distill import Method
 from orc_repro.distill.roles import role_change
 from orc_repro.errors import UserError
+from orc_repro.interruption import Interruption
 from orc_repro.progress import Progress
 from orc_repro.tracking.runlog import RunLog
+from orc_repro.training.checkpoints import Checkpoints
 from orc_repro.training.evaluate import evaluate
 from orc_repro.training.meter import Meter, NotFinite
 from orc_repro.training.schedule import learning_rate_factor
-from orc_repro.training.state import load_state, save_state
+from orc_repro.training.state import Best, Progressed, State, begin, generators, restore
 from orc_repro.training.streams import generator
 
 
@@ -33,27 +32,6 @@ class TrainingData:
     num_classes: int
 
 
-@dataclass
-class Best:
-    """The first epoch with a network's highest validation accuracy, and its weights then."""
-
-    epoch: int
-    top1: float
-    weights: dict[str, Tensor]
-
-
-@dataclass
-class Progressed:
-    """What the loop itself has to remember; with the method's state, all that a resume needs."""
-
-    epoch: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, Best] = field(default_factory=dict)
-    elected: dict[str, int] = field(default_factory=dict)
-    role_changes: int = 0
-    not_finite: list[NotFinite] = field(default_factory=list)
-
-
 def fit(
     method: Method,
     data: TrainingData,
@@ -62,94 +40,109 @@ def fit(
     target: str,
     seed: int,
     log: RunLog,
-    checkpoint: Path,
+    checkpoints: Checkpoints,
     progress: Progress,
+    stop: Interruption,
 ) -> Progressed:
-    """Train a method for ``recipe.epochs``, continuing from ``checkpoint`` if there is one.
+    """Train a method for ``recipe.epochs``, continuing from its newest checkpoint if there is one.
 
     The learning rate, the epoch's order and every draw are functions of (recipe, seed, epoch), so
-    that a resumed run and an undisturbed one are the same run.
+    that a resumed run and an undisturbed one are the same run, wherever it was cut.
 
     Returns:
         History and best epochs; the method's networks hold the last epoch's weights.
 
     Raises:
         UserError: the loss of the target or of the pivot is no longer finite, the training split
-            is smaller than a batch, or the checkpoint cannot be read or written.
+            is smaller than a batch, or a checkpoint cannot be written or continued.
+        Interrupted: a stop was requested; the step under way is done and saved.
     """
-    device = data.train.labels.device
-    done = _resume(method, log, checkpoint, device)
-    progress.resume(done.epoch)
+    meter = Meter(recipe.batch_size, data.train.labels.device)
+    done = _resume(method, meter, log, checkpoints, seed)
     steps = len(data.train) // recipe.batch_size
+    progress.resume(done.epoch, done.step)
     roles = method.roles
     for epoch in range(done.epoch, recipe.epochs):
-        started = time.monotonic()
-        factor = learning_rate_factor(
-            epoch, recipe.schedule.milestones_epochs, recipe.schedule.factor
-        )
+        started = time.monotonic() - done.seconds
+        factor = _factor(recipe, epoch)
         method.set_learning_rate(factor)
         method.train()
-        batches = draw_epoch(
-            len(data.train),
-            recipe.batch_size,
-            data.train.augmentation,
-            generator(seed, "batches", epoch),
-        ).to(device)
-        draws = method.draw_epoch(steps, recipe.batch_size, generator(seed, "method", epoch))
-        draws = {name: tensor.to(device) for name, tensor in draws.items()}
-        meter = Meter(recipe.batch_size)
-        changes = 0
-        for i in range(steps):
+        batches, draws = _draw(method, data.train, recipe.batch_size, seed, epoch)
+        for i in range(done.step, steps):
             step = epoch * steps + i
             images, labels = data.train.augmented(
                 batches.order[i], batches.dy[i], batches.dx[i], batches.flip[i]
             )
             result = method.step(images, labels, {name: draw[i] for name, draw in draws.items()})
-            meter.add(step, result)
             change = role_change(roles, result.roles, result.scores, epoch, step)
             if change is not None:
                 log.role_change(change)
                 roles = result.roles
-                changes += 1
+            meter.add(step, result, role_changed=change is not None)
+            done.step, done.seconds = i + 1, time.monotonic() - started
             progress.step()
+            if checkpoints.due or stop.requested:
+                _save(method, meter, done, log, checkpoints)
+                stop.stop_if_requested(f"after step {i + 1} of {steps} in epoch {epoch + 1}")
 
         metrics, not_finite = meter.fetch(epoch)
-        metrics |= _role_metrics(method, meter, changes)
-        metrics |= _validate(method, data, target, epoch, done)
+        metrics |= _role_metrics(method, meter)
+        for name in method.networks:
+            metrics |= _validate(name, method.networks[name], data, epoch, done)
+            if stop.requested:
+                _save(method, meter, done, log, checkpoints)
+                stop.stop_if_requested(f"while epoch {epoch + 1} was validated")
         metrics["learning_rate"] = factor * recipe.optimizer.learning_rate_of(target)
         _add_target_names(metrics, target)
-        done.history.append(metrics)
-        done.role_changes += changes
-        for name, times in meter.elected.items():
-            done.elected[name] = done.elected.get(name, 0) + times
-        done.epoch = epoch + 1
-        seconds = time.monotonic() - started
-        log.metrics(epoch, metrics | {"cost/epoch_seconds": seconds})
+        log.metrics(epoch, metrics | {"cost/epoch_seconds": time.monotonic() - started})
         _stop_or_warn(not_finite, done, target, method, progress, recipe.optimizer)
-        positions = log.flush()
-        save_state(_as_state(method, done, positions), checkpoint)
-        log.commit(positions)
+        _close_epoch(done, meter, metrics)
+        meter = Meter(recipe.batch_size, meter.device)
+        _save(method, meter, done, log, checkpoints)
         progress.epoch(epoch, metrics["train/loss"], metrics["val/top1"])
+        stop.stop_if_requested(f"after epoch {epoch + 1} of {recipe.epochs}")
     return done
 
 
+def _factor(recipe: Recipe, epoch: int) -> float:
+    schedule = recipe.schedule
+    return learning_rate_factor(epoch, schedule.milestones_epochs, schedule.factor)
+
+
+def _draw(
+    method: Method, train: ResidentImages, batch_size: int, seed: int, epoch: int
+) -> tuple[EpochDraws, dict[str, Tensor]]:
+    """Everything an epoch leaves to chance, on the device: the batches' draws and the method's."""
+    device = train.labels.device
+    batches = draw_epoch(
+        len(train), batch_size, train.augmentation, generator(seed, "batches", epoch)
+    )
+    steps = len(batches.order)
+    draws = method.draw_epoch(steps, batch_size, generator(seed, "method", epoch))
+    return batches.to(device), {name: tensor.to(device) for name, tensor in draws.items()}
+
+
+def _close_epoch(done: Progressed, meter: Meter, metrics: dict[str, float]) -> None:
+    done.history.append(metrics)
+    done.role_changes += meter.role_changes
+    for name, times in meter.elected.items():
+        done.elected[name] = done.elected.get(name, 0) + times
+    done.epoch, done.step, done.seconds = done.epoch + 1, 0, 0.0
+
+
 def _validate(
-    method: Method, data: TrainingData, target: str, epoch: int, done: Progressed
+    name: str, network: nn.Module, data: TrainingData, epoch: int, done: Progressed
 ) -> dict[str, float]:
-    """Every network on the validation split; remembers the best epoch's weights of each."""
-    metrics: dict[str, float] = {}
-    for name, network in method.networks.items():
-        result = evaluate(network, data.validation, data.num_classes)
-        metrics[f"{name}/val_top1"] = result.top1
-        metrics[f"{name}/val_loss"] = result.loss
-        if name not in done.best or result.top1 > done.best[name].top1:
-            weights = {k: v.detach().clone() for k, v in network.state_dict().items()}
-            done.best[name] = Best(epoch, result.top1, weights)
-    return metrics
+    """A network on the validation split; remembers its weights if this is its best epoch."""
+    result = evaluate(network, data.validation, data.num_classes)
+    if name not in done.best or result.top1 > done.best[name].top1:
+        weights = {k: v.detach().clone() for k, v in network.state_dict().items()}
+        done.best[name] = Best(epoch=epoch, top1=result.top1, weights=weights)
+    return {f"{name}/val_top1": result.top1, f"{name}/val_loss": result.loss}
 
 
-def _role_metrics(method: Method, meter: Meter, changes: int) -> dict[str, float]:
-    metrics = {"role/changes": float(changes)}
+def _role_metrics(method: Method, meter: Meter) -> dict[str, float]:
+    metrics = {"role/changes": float(meter.role_changes)}
     if meter.mean_margin is not None:
         metrics["role/margin_mean"] = meter.mean_margin
     if method.roles is not None and meter.elections:
@@ -190,31 +183,37 @@ def _stop_or_warn(
             progress.warn(f"{bad}; it goes on without being elected")
 
 
-def _as_state(method: Method, done: Progressed, positions: dict[str, int]) -> dict[str, Any]:
-    return {
-        "method": method.state_dict(),
-        "log_positions": positions,
-        "epoch": done.epoch,
-        "history": done.history,
-        "best": {name: vars(best) for name, best in done.best.items()},
-        "elected": done.elected,
-        "role_changes": done.role_changes,
-        "not_finite": [vars(bad) for bad in done.not_finite],
-    }
-
-
-def _resume(method: Method, log: RunLog, checkpoint: Path, device: torch.device) -> Progressed:
-    state = load_state(checkpoint, device)
-    if state is None:
-        log.truncate({})
-        return Progressed()
-    method.load_state_dict(state["method"])
-    log.truncate(state["log_positions"])
-    return Progressed(
-        epoch=state["epoch"],
-        history=state["history"],
-        best={name: Best(**best) for name, best in state["best"].items()},
-        elected=state["elected"],
-        role_changes=state["role_changes"],
-        not_finite=[NotFinite(**bad) for bad in state["not_finite"]],
+def _save(
+    method: Method, meter: Meter, done: Progressed, log: RunLog, checkpoints: Checkpoints
+) -> None:
+    """The log, the checkpoint, what may be delivered: in this order, a kill loses nothing."""
+    marks = log.flush()
+    state = State(
+        fingerprint=checkpoints.fingerprint,
+        made_from=checkpoints.made_from,
+        made_with=checkpoints.made_with,
+        progressed=done,
+        meter=meter.state_dict(),
+        method=method.state_dict(),
+        generators=generators(meter.device),
+        marks=marks,
     )
+    if checkpoints.save(state):
+        log.checkpointed(marks)
+
+
+def _resume(
+    method: Method, meter: Meter, log: RunLog, checkpoints: Checkpoints, seed: int
+) -> Progressed:
+    state = checkpoints.load(log)
+    log.resume({} if state is None else state.marks)
+    if state is None:
+        begin(seed)
+        return Progressed()
+    try:
+        return restore(state, method, meter)
+    except (KeyError, RuntimeError, TypeError, ValueError, AttributeError):
+        raise UserError(
+            f"the checkpoint in {log.folder} is not of this method and these networks; `--restart`"
+            " starts over"
+        ) from None

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from orc_repro.distill import StepResult
+from orc_repro.validation import Strict
 
 FINITE = 2**31  # the "no step was bad" value of a first-bad-step tensor
 
 
-@dataclass(frozen=True)
-class NotFinite:
+class NotFinite(Strict):
     """A loss that became NaN or infinite: whose, and when it was first seen in the epoch."""
 
     network: str
@@ -30,19 +31,20 @@ class NotFinite:
 class Meter:
     """Accumulates what an epoch's steps return; nothing is read back before :meth:`fetch`."""
 
-    def __init__(self, batch_size: int) -> None:
-        self._batch_size = batch_size
+    def __init__(self, batch_size: int, device: torch.device) -> None:
+        self._batch_size, self.device = batch_size, device
         self._sums: dict[str, Tensor] = {}
         self._counts: Counter[str] = Counter()
         self._correct: dict[str, Tensor] = {}
         self._first_bad: dict[str, Tensor] = {}
         self._elected: Counter[str] = Counter()
-        self._margins: list[float] = []
-        self.steps = self.elections = 0
+        self._margin_sum, self._margins = 0.0, 0
+        self.steps = self.elections = self.role_changes = 0
 
-    def add(self, step: int, result: StepResult) -> None:
+    def add(self, step: int, result: StepResult, role_changed: bool) -> None:
         """Add one step's losses, accuracies and election; ``step`` counts over the run."""
         self.steps += 1
+        self.role_changes += role_changed
         for name, value in (result.losses | result.measures).items():
             self._counts[name] += 1
             self._sums[name] = self._sums[name] + value if name in self._sums else value
@@ -58,7 +60,8 @@ class Meter:
         self.elections += bool(result.scores)
         ranked = sorted(score for score in result.scores.values() if score == score)
         if len(ranked) > 1:
-            self._margins.append(ranked[1] - ranked[0])
+            self._margin_sum += ranked[1] - ranked[0]
+            self._margins += 1
 
     def fetch(self, epoch: int) -> tuple[dict[str, float], list[NotFinite]]:
         """The epoch's means (accuracies in percent) and the losses that are not finite.
@@ -73,7 +76,11 @@ class Meter:
         samples = self.steps * self._batch_size
         means = {name: total / self._counts[name] for name, total in sums.items()}
         means |= {f"{name}/train_top1": 100 * n / samples for name, n in correct.items()}
-        bad = [NotFinite(n, epoch, int(step)) for n, step in first_bad.items() if step < FINITE]
+        bad = [
+            NotFinite(network=name, epoch=epoch, step=int(step))
+            for name, step in first_bad.items()
+            if step < FINITE
+        ]
         return means, bad
 
     @property
@@ -84,4 +91,26 @@ class Meter:
     @property
     def mean_margin(self) -> float | None:
         """Mean score distance between the best and the second candidate."""
-        return sum(self._margins) / len(self._margins) if self._margins else None
+        return self._margin_sum / self._margins if self._margins else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums so far, as tensors and plain types."""
+        return {
+            "sums": dict(self._sums),
+            "counts": dict(self._counts),
+            "correct": dict(self._correct),
+            "first_bad": dict(self._first_bad),
+            "elected": dict(self._elected),
+            "margin": [self._margin_sum, self._margins],
+            "steps": [self.steps, self.elections, self.role_changes],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`; the sums are moved to this meter's device."""
+        self._sums, self._correct, self._first_bad = (
+            {name: value.to(self.device) for name, value in state[part].items()}
+            for part in ("sums", "correct", "first_bad")
+        )
+        self._counts, self._elected = Counter(state["counts"]), Counter(state["elected"])
+        self._margin_sum, self._margins = state["margin"]
+        self.steps, self.elections, self.role_changes = state["steps"]

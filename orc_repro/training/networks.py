@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from orc_repro.config import architecture_of
-from orc_repro.data.prepared import Manifest
+from orc_repro.data.manifest import Manifest
 from orc_repro.errors import UserError
+from orc_repro.files import write_atomically
 from orc_repro.models import build
 from orc_repro.training.streams import stream_seed
 
@@ -49,11 +50,10 @@ def count_parameters(network: nn.Module) -> int:
 
 def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
     """Write a network's state dict as safetensors; the same weights give the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     try:
-        save_file(plain, path)
-    except (OSError, SafetensorError) as error:
+        write_atomically(path, save(plain))
+    except OSError as error:
         raise UserError(f"the weights {path} cannot be written: {error}") from None
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from orc_repro.data.prepared import Manifest, write_prepared
+from orc_repro.data.manifest import Manifest
+from orc_repro.data.prepared import write_prepared
 from orc_repro.data.sources import SourceImages
 
 

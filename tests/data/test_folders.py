@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orc_repro.data.prepared import load_manifest, load_split, write_prepared
+from orc_repro.data.manifest import load_manifest
+from orc_repro.data.prepared import load_split, write_prepared
 from orc_repro.data.sources import Images, read_folder
 from orc_repro.errors import UserError
 

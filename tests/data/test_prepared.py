@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from orc_repro.data import prepared
-from orc_repro.data.prepared import load_manifest, load_split
+from orc_repro.data.manifest import load_manifest
+from orc_repro.data.prepared import load_split
 from orc_repro.errors import UserError
 from tests.data.made import make_source, write
 

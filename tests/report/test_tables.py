@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orc_repro.cells import Cell, Cells
-from orc_repro.fingerprint import write_json
+from orc_repro.files import write_json
 from orc_repro.report import figures, markdown
 from orc_repro.report.results import (
     BestEpoch,

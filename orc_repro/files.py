@@ -1,0 +1,55 @@
+"""Files that are there whole or not at all, also after a power cut."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+PARTIAL = ".partial"
+
+
+def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
+    """Replace a file in one step; it is on the disk when this returns.
+
+    Whoever reads meanwhile, or after a kill at any instant, sees the former file or the new one.
+
+    Raises:
+        OSError: it cannot be written; the former file is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    try:
+        with partial.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's entries (a file's new name) to the disk, where the system can."""
+    if os.name != "posix":  # Windows opens no folder
+        return
+    entries = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(entries)
+    finally:
+        os.close(entries)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what writers that were killed have left behind."""
+    for path in folder.glob(f".*{PARTIAL}"):
+        path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON for people and git: indented, sorted, replaced in one step."""
+    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    write_atomically(path, text.encode())
