@@ -115,6 +115,17 @@ def table_command(study: StudyOption = DEFAULT_STUDY) -> None:
     Console().print(Markdown(path.read_text(encoding="utf-8")))
 
 
+@app.command("run")
+def run_command(
+    targets: Annotated[list[str] | None, typer.Argument(help="Stages, as train@CELL.")] = None,
+    study: StudyOption = DEFAULT_STUDY,
+) -> None:
+    """Run a study's pipeline through DVC; a signal ends all of it in order, to be continued."""
+    from orc_repro.stages.pipeline import run_pipeline
+
+    run_pipeline(study, targets or [])
+
+
 @app.command("check")
 def check_command() -> None:
     """Check that dvc.lock, the cells and the results agree; runs nothing, needs no data."""

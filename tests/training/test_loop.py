@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from orc_repro.config import AugmentationConfig, Recipe, Sgd, StepSchedule
 from orc_repro.data.batches import Augmentation, ResidentImages
 from orc_repro.distill import Ce, Kd, Method, Orc
-from orc_repro.errors import UserError
+from orc_repro.errors import Interrupted, UserError
+from orc_repro.interruption import Interruption
 from orc_repro.progress import Progress
-from orc_repro.tracking.runlog import RunLog, role_table
-from orc_repro.training.loop import Progressed, TrainingData, fit
+from orc_repro.tracking.records import role_table
+from orc_repro.tracking.runlog import RunLog
+from orc_repro.training.checkpoints import Checkpoints
+from orc_repro.training.loop import TrainingData, fit
+from orc_repro.training.state import Progressed
 from tests.helpers import CLASSES, KD, SGD, group_of, orc_config, tiny_networks
 
 GROUP = group_of("resnet14", "resnet8", "resnet8.b")
@@ -88,23 +95,44 @@ class Spy(Method):
 
 
 def run(
-    method: Method, folder: Path, epochs: int = EPOCHS, how: Recipe | None = None
+    method: Method,
+    folder: Path,
+    epochs: int = EPOCHS,
+    how: Recipe | None = None,
+    *,
+    target: str = GROUP.target,
+    seed: int = 3,
+    every_seconds: float = 1e9,
+    stop: Interruption | None = None,
 ) -> Progressed:
-    log = RunLog(folder)
-    how = (how or recipe()).model_copy(update={"epochs": epochs})
-    try:
+    progress = Progress("test", epochs, 7)
+    with closing(RunLog(folder)) as log:
         return fit(
             method,
             DATA,
-            how,
-            target=GROUP.target,
-            seed=3,
+            (how or recipe()).model_copy(update={"epochs": epochs}),
+            target=target,
+            seed=seed,
             log=log,
-            checkpoint=folder / "c.pt",
-            progress=Progress("test", epochs, 7),
+            checkpoints=Checkpoints(folder, "f", {}, {}, every_seconds, progress),
+            progress=progress,
+            stop=stop or Interruption(),
         )
-    finally:
-        log.close()
+
+
+class StopAt(Interruption):
+    """Asked to stop when it is looked at for the n-th time."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self._looks = looks
+
+    @property
+    def requested(self) -> signal.Signals | None:
+        self._looks -= 1
+        if self._looks <= 0:
+            self._signal = signal.SIGTERM
+        return self._signal
 
 
 def weights(method: Method) -> dict[str, torch.Tensor]:
@@ -135,12 +163,7 @@ def test_the_same_seed_gives_the_same_bits(tmp_path: Path) -> None:
 def test_another_seed_gives_another_run(tmp_path: Path) -> None:
     one, other = orc(), orc()
     run(one, tmp_path / "1")
-    log = RunLog(tmp_path / "2")
-    fit(
-        other, DATA, recipe(), target=GROUP.target, seed=4, log=log,
-        checkpoint=tmp_path / "2/c.pt", progress=Progress("test", EPOCHS, 7),
-    )  # fmt: skip
-    log.close()
+    run(other, tmp_path / "2", seed=4)
     assert any(not torch.equal(a, b) for a, b in zip(
         weights(one).values(), weights(other).values(), strict=True))  # fmt: skip
 
@@ -163,6 +186,75 @@ def test_a_run_resumed_between_epochs_is_the_undisturbed_run(tmp_path: Path, sto
     pd.testing.assert_frame_equal(
         role_table(tmp_path / "cut", GROUP.students), role_table(tmp_path / "whole", GROUP.students)
     )
+
+
+def same_run(one: Progressed, other: Progressed) -> bool:
+    """All that is remembered but the weights and the time it took."""
+    unlike = {"seconds": True, "best": {"__all__": {"weights"}}}
+    return bool(one.model_dump(exclude=unlike) == other.model_dump(exclude=unlike))
+
+
+@pytest.mark.parametrize("method", ["orc", "kd", "ce"])
+def test_a_run_that_is_stopped_again_and_again_anywhere_is_the_undisturbed_run(
+    tmp_path: Path, method: str
+) -> None:
+    def build() -> Method:
+        if method == "orc":
+            return orc(ranking__smoothing=0.5, intensive__pivot_lr_scale=0.5)
+        if method == "kd":
+            return Kd(KD, GROUP, tiny_networks(GROUP), SGD)
+        return Ce(None, GROUP, {GROUP.target: tiny_networks(GROUP)[GROUP.target]}, SGD)  # type: ignore[arg-type]
+
+    whole = build()
+    undisturbed = run(whole, tmp_path / "whole")
+    stops = 0
+    while True:
+        part = build()
+        try:
+            # Another distance each time, so that cuts fall within epochs, at their last step, and
+            # between the validations of two networks.
+            resumed = run(part, tmp_path / "cut", stop=StopAt(1 + stops % 5))
+            break
+        except Interrupted as stopped:
+            stops += 1
+            assert stopped.exit_code == 143
+    assert stops > 10
+    assert_same_bits(part, whole)
+    assert same_run(resumed, undisturbed)
+    for name, best in undisturbed.best.items():
+        for key, tensor in best.weights.items():
+            assert torch.equal(resumed.best[name].weights[key], tensor)
+    pd.testing.assert_frame_equal(
+        role_table(tmp_path / "cut", GROUP.students), role_table(tmp_path / "whole", GROUP.students)
+    )
+
+
+def test_a_layer_that_draws_from_torchs_own_generator_resumes_to_the_same_bits(
+    tmp_path: Path,
+) -> None:
+    def build() -> Method:
+        network = tiny_networks(GROUP)[GROUP.target]
+        network = nn.Sequential(nn.Dropout(0.5), *network)  # type: ignore[arg-type]
+        return Ce(None, GROUP, {GROUP.target: network}, SGD)  # type: ignore[arg-type]
+
+    whole = build()
+    run(whole, tmp_path / "whole")
+    with pytest.raises(Interrupted, match=r"stopped by SIGTERM after step 4 of 7 in epoch 2"):
+        run(build(), tmp_path / "cut", stop=StopAt(12))  # 7 steps, 1 validation, 4 steps
+    torch.rand(5)  # another process has another past
+    rest = build()
+    run(rest, tmp_path / "cut")
+    assert_same_bits(rest, whole)
+
+
+def test_checkpoints_are_written_by_the_clock_and_change_nothing(tmp_path: Path) -> None:
+    often, rarely = orc(), orc()
+    assert same_run(run(often, tmp_path / "1", every_seconds=0), run(rarely, tmp_path / "2"))
+    assert_same_bits(often, rarely)
+    assert [p.name for p in sorted((tmp_path / "1").glob("*.pt"))] == [
+        "checkpoint-000003-000000007.pt",
+        "checkpoint-000004-000000000.pt",
+    ]
 
 
 def test_every_change_of_role_is_a_row_and_every_election_is_counted(tmp_path: Path) -> None:
@@ -190,12 +282,7 @@ def test_every_epoch_begins_in_training_mode_and_the_frozen_pivot_stays_out_of_i
 ) -> None:
     group = group_of("resnet8")
     spy = Spy(Kd(KD, group, tiny_networks(group), SGD))
-    log = RunLog(tmp_path)
-    fit(
-        spy, DATA, recipe(), target="resnet8", seed=0, log=log,
-        checkpoint=tmp_path / "c.pt", progress=Progress("test", EPOCHS, 7),
-    )  # fmt: skip
-    log.close()
+    run(spy, tmp_path, target="resnet8")
     assert spy.modes == [{"resnet20": False, "resnet8": True}] * EPOCHS * (61 // BATCH)
 
 

@@ -1,19 +1,16 @@
-"""Schedule, streams, meter and state: numbers by hand and identities."""
+"""Schedule, streams and meter: numbers by hand and identities."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
 
 from orc_repro.distill import StepResult
 from orc_repro.distill.roles import Roles
-from orc_repro.errors import UserError
 from orc_repro.training.meter import Meter
 from orc_repro.training.schedule import learning_rate_factor
-from orc_repro.training.state import load_state, save_state
 from orc_repro.training.streams import generator, stream_seed
 
 CPU = torch.device("cpu")
@@ -47,55 +44,50 @@ def result(
 
 
 def test_the_meter_averages_over_the_steps_in_which_a_loss_occurred() -> None:
-    meter = Meter(batch_size=4)
-    meter.add(0, result(1.0, 1, kd=6.0))
-    meter.add(1, result(3.0, 2))
+    meter = Meter(4, CPU)
+    meter.add(0, result(1.0, 1, kd=6.0), False)
+    meter.add(1, result(3.0, 2), False)
     means, bad = meter.fetch(epoch=0)
     assert means == {"a/loss": 2.0, "a/kd": 6.0, "a/train_top1": 37.5}
     assert bad == []
 
 
 def test_the_meter_counts_elections_and_margins() -> None:
-    meter = Meter(batch_size=4)
+    meter = Meter(4, CPU)
     for i in range(3):
-        meter.add(i, result(1.0, 1, Roles("p", ("a",), ("b",))))
-    meter.add(3, result(1.0, 1, Roles("p", (), ("a", "b"))))
+        meter.add(i, result(1.0, 1, Roles("p", ("a",), ("b",))), i == 0)
+    meter.add(3, result(1.0, 1, Roles("p", (), ("a", "b"))), True)
+    assert meter.role_changes == 2
     assert meter.elected == {"a": 3}
     assert meter.mean_margin == 0.75
 
 
 def test_the_meter_names_the_first_step_whose_loss_is_not_finite() -> None:
-    meter = Meter(batch_size=4)
+    meter = Meter(4, CPU)
     for step, loss in enumerate([1.0, 2.0, math.inf, 1.0, math.nan], start=20):
-        meter.add(step, result(loss, 0))
+        meter.add(step, result(loss, 0), False)
     _, bad = meter.fetch(epoch=7)
     assert [str(b) for b in bad] == ["the loss of a is not finite since epoch 7, step 22"]
 
 
 def test_an_empty_meter_has_nothing_to_fetch() -> None:
     with pytest.raises(ValueError, match="no step"):
-        Meter(batch_size=4).fetch(0)
+        Meter(4, CPU).fetch(0)
 
 
-def test_a_state_is_read_back_and_leaves_no_partial_file(tmp_path: Path) -> None:
-    state = {"weights": torch.arange(4.0), "epoch": 3, "names": ["a"], "best": {"x": 1.5}}
-    save_state(state, tmp_path / "deep" / "s.pt")
-    loaded = load_state(tmp_path / "deep" / "s.pt", CPU)
-    assert loaded is not None and torch.equal(loaded["weights"], state["weights"])  # type: ignore[arg-type]
-    assert (loaded["epoch"], loaded["names"], loaded["best"]) == (3, ["a"], {"x": 1.5})
-    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["s.pt"]
-
-
-def test_no_file_is_no_state_and_a_damaged_one_is_one_sentence(tmp_path: Path) -> None:
-    assert load_state(tmp_path / "s.pt", CPU) is None
-    (tmp_path / "s.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(UserError, match="is damaged; delete it to start over"):
-        load_state(tmp_path / "s.pt", CPU)
-
-
-def test_a_state_that_would_run_code_is_refused(tmp_path: Path) -> None:
-    import subprocess
-
-    torch.save({"x": subprocess.Popen}, tmp_path / "s.pt")
-    with pytest.raises(UserError, match="damaged"):
-        load_state(tmp_path / "s.pt", CPU)
+def test_a_meter_goes_on_from_where_another_was() -> None:
+    steps = [
+        result(1.0, 1, Roles("p", ("a",), ("b",)), kd=6.0),
+        result(0.3, 2),
+        result(math.nan, 0),
+    ]
+    whole, first, second = Meter(4, CPU), Meter(4, CPU), Meter(4, CPU)
+    for i, one in enumerate(steps):
+        whole.add(i, one, True)
+        if i < 2:
+            first.add(i, one, True)
+    second.load_state_dict(first.state_dict())
+    second.add(2, steps[2], True)
+    assert str(second.fetch(0)) == str(whole.fetch(0))
+    assert (second.elected, second.mean_margin) == (whole.elected, whole.mean_margin)
+    assert (second.steps, second.elections, second.role_changes) == (3, 1, 3)
