@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+import threading
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
-from orc_repro.config import CeConfig, Tracking, load_params
+from orc_repro.config import Tracking, load_params
 from orc_repro.distill.roles import RoleChange
 from orc_repro.errors import UserError
-from orc_repro.tracking import store
-from orc_repro.tracking.delivery import Delivery, Outcome
+from orc_repro.interruption import Interruption
+from orc_repro.stages.sync import run_folders, sync
+from orc_repro.tracking import sender, store
+from orc_repro.tracking.delivery import Delivery, deliver
 from orc_repro.tracking.description import Description, git_state, run_params
-from orc_repro.tracking.runlog import RunLog
-from orc_repro.tracking.tracker import Tracker, deliver, run_folders
+from orc_repro.tracking.runlog import RunLog, commit_all, forget
+from orc_repro.tracking.tracker import Tracker
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Tracking(enabled=True, role_changes="all")
@@ -47,21 +54,34 @@ def describe(seed: int = 0, attempt: str = "first", method: str = "orc") -> Desc
     )
 
 
+def track(
+    folder: Path, about: Description, settings: Tracking = SETTINGS, resumed: bool = False
+) -> Tracker:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Tracker(folder, about, settings, resumed, Interruption())
+
+
+def finish(tracker: Tracker, folder: Path, **how: Any) -> str | None:
+    tracker.end("FINISHED", **how)
+    commit_all(folder)
+    return tracker.deliver()
+
+
 def run_of(scratch: Path, about: Description, changes: int = 3) -> Path:
     """A finished run's folder, delivered by the tracker."""
     folder = scratch / "runs" / about.fingerprint
-    tracker = Tracker(folder, about, SETTINGS)
+    forget(folder)
+    tracker = track(folder, about)
     log = RunLog(folder)
     for epoch in range(2):
         log.metrics(epoch, {"val/top1": 50.0 + epoch, "train/loss": 2.0 - epoch})
     for i in range(changes):
         came = STUDENTS[i % 2]
         log.role_change(RoleChange(0, 10 * i, (), (came,), (came,), {"resnet8": 0.5}))
-    log.commit(log.flush())
+    log.flush()
     log.close()
     (scratch / "note.txt").write_text("kept")
-    problem = tracker.finish("FINISHED", artifacts={"notes/note.txt": scratch / "note.txt"})
-    assert problem is None
+    assert finish(tracker, folder, artifacts={"notes/note.txt": scratch / "note.txt"}) is None
     return folder
 
 
@@ -126,24 +146,29 @@ def test_a_run_made_again_does_not_inherit_the_earlier_ones_points(scratch: Path
 
 def test_a_resumed_run_goes_on_in_the_same_mlflow_run(scratch: Path) -> None:
     folder = scratch / "runs" / "x"
-    first = Tracker(folder, describe(), SETTINGS)
+    first = track(folder, describe())
     log = RunLog(folder)
     log.metrics(0, {"val/top1": 1.0})
-    positions = log.flush()
-    log.commit(positions)
-    log.metrics(1, {"val/top1": 2.0})  # not covered by a checkpoint when the run is killed
-    log.close()
-    first.finish("KILLED", "interrupted")
-    second = Tracker(folder, describe(), SETTINGS, resumed=True)
-    log = RunLog(folder)
-    log.truncate(positions)
+    older = log.flush()
+    log.checkpointed(older)
     log.metrics(1, {"val/top1": 2.0})
-    log.commit(log.flush())
+    log.checkpointed(log.flush())  # a checkpoint that is damaged when the run goes on
+    log.metrics(2, {"val/top1": 3.0})
+    log.flush()
     log.close()
-    second.finish("FINISHED")
+    assert first.finish("KILLED", "stopped by SIGTERM") is None
+    (run,) = runs()
+    assert (run.info.status, run.data.tags["status_reason"]) == ("KILLED", "stopped by SIGTERM")
+    second = track(folder, describe(attempt="second"), resumed=True)
+    log = RunLog(folder)
+    log.resume(older)
+    log.metrics(1, {"val/top1": 2.0})
+    log.flush()
+    log.close()
+    assert finish(second, folder) is None
     client = store.open_client()
     (run,) = runs()
-    assert run.info.status == "FINISHED"
+    assert (run.info.status, run.data.tags["status_reason"]) == ("FINISHED", "")
     history = client.get_metric_history(run.info.run_id, "val/top1")
     assert [(m.step, m.value) for m in history] == [(0, 1.0), (1, 2.0)]
 
@@ -157,7 +182,7 @@ def test_more_points_than_a_batch_holds_all_arrive(scratch: Path) -> None:
 
 def test_a_failed_run_says_why(scratch: Path) -> None:
     folder = scratch / "runs" / "x"
-    tracker = Tracker(folder, describe(), SETTINGS)
+    tracker = track(folder, describe())
     RunLog(folder).close()
     tracker.finish("FAILED", "the loss of a is not finite")
     (run,) = runs()
@@ -170,12 +195,12 @@ def test_without_tracking_the_files_are_complete_and_can_be_delivered_later(
 ) -> None:
     folder = scratch / "runs" / "x"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody listens there
-    tracker = Tracker(folder, describe(), SETTINGS.model_copy(update={"enabled": False}))
+    tracker = track(folder, describe(), SETTINGS.model_copy(update={"enabled": False}))
     log = RunLog(folder)
     log.metrics(0, {"val/top1": 7.0})
-    log.commit(log.flush())
+    log.flush()
     log.close()
-    assert tracker.finish("FINISHED") is None
+    assert finish(tracker, folder) is None
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert deliver(folder, SETTINGS) is None
     assert [run.data.metrics["val/top1"] for run in runs()] == [7.0]
@@ -186,9 +211,51 @@ def test_a_store_that_does_not_answer_is_one_sentence_without_its_password(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     with pytest.raises(UserError, match=r"http://127\.0\.0\.1:9 does not answer") as caught:
-        Tracker(scratch / "runs" / "x", describe(), SETTINGS)
+        track(scratch / "runs" / "x", describe())
     assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
-    assert not (scratch / "runs").exists()
+    assert not (scratch / "runs" / "x" / "run.json").exists()
+
+
+def test_a_store_that_is_known_and_locked_costs_neither_time_nor_data(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "GIVE_UP_S", 3.0)
+    run_of(scratch, describe(0))
+    other = sqlite3.connect(scratch / "mlflow.db")
+    other.execute("BEGIN EXCLUSIVE")
+    folder = scratch / "runs" / "later"
+    began = time.monotonic()
+    tracker = track(folder, describe(1))
+    assert time.monotonic() - began < 1
+    with closing(RunLog(folder)) as log:
+        log.metrics(0, {"val/top1": 9.0})
+        log.flush()
+    problem = str(finish(tracker, folder))
+    assert "(it takes more than 3 s); `orc-repro sync` will" in problem
+    assert time.monotonic() - began < 5
+    other.rollback()
+    other.close()
+    for thread in threading.enumerate():  # a process would have ended without it
+        if thread.name == "mlflow-sender":
+            thread.join()
+    assert sync(SETTINGS) == (2, [])
+    assert sorted(run.data.metrics["val/top1"] for run in runs()) == [9.0, 51.0]
+
+
+def test_a_run_whose_process_is_gone_without_a_word_is_killed_for_mlflow(scratch: Path) -> None:
+    folder = scratch / "runs" / "x"
+    track(folder, describe()).deliver()
+    (run,) = runs()
+    assert run.info.status == "RUNNING"
+    lock = FileLock(folder / "run.lock")
+    with lock:
+        assert sync(SETTINGS) == (0, [])  # its process is alive
+    (run,) = runs()
+    assert run.info.status == "RUNNING"
+    assert sync(SETTINGS) == (1, [])
+    (run,) = runs()
+    assert run.info.status == "KILLED"
+    assert run.data.tags["status_reason"] == "the process was gone without a word"
 
 
 def test_a_delivery_that_fails_is_reported_and_leaves_the_run_to_be_sent(
@@ -235,9 +302,3 @@ def test_git_state_outside_a_repository_is_unknown(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert git_state() == ("unknown", "unknown")
-
-
-def test_an_outcome_and_a_method_know_their_fields() -> None:
-    with pytest.raises(ValueError, match="extra"):
-        Outcome(status="FINISHED", reason="", ended_ms=1, figures={}, weights_digest="", x=1)  # type: ignore[call-arg]
-    assert CeConfig(kind="ce").kind == "ce"
