@@ -11,7 +11,7 @@ def test_a_line_an_epoch_with_loss_accuracy_and_time_left(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with Progress("digits-orc-s0", epochs=3, steps=2) as progress:
-        progress.resume(1)
+        progress.resume(1, 1)
         progress.step()
         progress.epoch(1, loss=0.12345, top1=98.76)
     line = capsys.readouterr().err

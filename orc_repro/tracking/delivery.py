@@ -17,7 +17,6 @@ from orc_repro.config import Tracking
 from orc_repro.errors import UserError
 from orc_repro.files import write_json
 from orc_repro.tracking.description import Description
-from orc_repro.tracking.finals import send_finals
 from orc_repro.tracking.outcome import Outcome, read_outcome
 from orc_repro.tracking.records import metrics_log, roles_log
 from orc_repro.tracking.runlog import commit_all
@@ -211,6 +210,8 @@ def deliver(folder: Path, settings: Tracking) -> str | None:
         delivery = Delivery(open_client(uri), folder, settings)
         delivery.drain()
         if ended is not None:
+            from orc_repro.tracking.finals import send_finals  # here: loads scipy
+
             send_finals(delivery, ended)
             delivery.finish(ended)
     except Exception as error:  # a store may raise anything; the run's files are safe

@@ -1,0 +1,167 @@
+"""A signal ends a run in order, to be continued; and wherever it went, nothing is left running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orc_repro.tracking.outcome import read_outcome
+from tests.project import command
+from tests.reliability.machine import (
+    cell_of,
+    make_project,
+    newest_checkpoint,
+    outputs,
+    run_folder,
+    set_parameter,
+    start,
+    wait_for_progress,
+)
+
+CELL = cell_of("orc")
+STAGE = f"train@{CELL}"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = make_project(tmp_path_factory.mktemp("signals") / "project")
+    command(project, "dvc", "init", "-q", "--no-scm")
+    command(project, "dvc", "repro", "prepare@digits")
+    command(project, "dvc", "repro", "pretrain@digits-resnet14-digits-s0")
+    return project
+
+
+@pytest.fixture(scope="module")
+def expected(project: Path) -> dict[str, bytes]:
+    command(project, "orc_repro", "train", CELL)
+    return outputs(project)
+
+
+@pytest.fixture(autouse=True)
+def begin_anew(project: Path, expected: dict[str, bytes]) -> None:
+    set_parameter(project, "checkpoints", "every_seconds", 0)
+    (run_folder(project, CELL) / "outcome.json").unlink(missing_ok=True)
+    for path in run_folder(project, CELL).glob("checkpoint-*"):
+        path.unlink()
+    for name in expected:
+        if CELL in name:
+            (project / name).unlink(missing_ok=True)
+
+
+def running(mark: str) -> list[psutil.Process]:
+    """Every process that was started, however indirectly, with a mark in its environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("ORC_TEST") == mark and (
+                process.status() != psutil.STATUS_ZOMBIE
+            ):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def wait_until_nothing_runs(mark: str, timeout_s: float = 30) -> None:
+    end = time.monotonic() + timeout_s
+    while left := running(mark):
+        assert time.monotonic() < end, [process.cmdline() for process in left]
+        time.sleep(0.1)
+
+
+def assert_goes_on_to_the_same_bits(project: Path, expected: dict[str, bytes]) -> None:
+    assert newest_checkpoint(project, CELL)  # else nothing would be continued
+    set_parameter(project, "checkpoints", "every_seconds", 60)
+    done = command(project, "orc_repro", "train", CELL)
+    assert "epoch 3/3" in done.stderr
+    assert outputs(project) == expected
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_exits_with_its_code(
+    project: Path, expected: dict[str, bytes], number: signal.Signals, code: int
+) -> None:
+    process = start(project, "train", CELL)
+    assert wait_for_progress(process, project, CELL)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == code
+    last = said.strip().splitlines()[-1]
+    assert last.startswith(f"orc-repro: stopped by {number.name} ") and "Traceback" not in said
+    ended = read_outcome(run_folder(project, CELL))
+    assert ended is not None and ended.status == "KILLED" and number.name in ended.reason
+    assert_goes_on_to_the_same_bits(project, expected)
+
+
+def test_a_second_signal_stops_at_once(project: Path, expected: dict[str, bytes]) -> None:
+    process = start(project, "train", CELL, module="tests.reliability.slow")
+    assert process.stdout is not None
+    while "validating" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)  # one request that came on two ways
+    time.sleep(1)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=2) == 130
+    process.communicate()
+    assert_goes_on_to_the_same_bits(project, expected)
+
+
+@pytest.mark.parametrize(
+    ("number", "to_group"),
+    [
+        (signal.SIGTERM, False),
+        (signal.SIGKILL, False),
+        (signal.SIGTERM, True),
+        (signal.SIGINT, True),
+    ],
+)
+def test_whatever_ends_dvc_ends_training(
+    project: Path, expected: dict[str, bytes], number: signal.Signals, to_group: bool
+) -> None:
+    mark = uuid.uuid4().hex
+    process = start(project, "repro", "-s", STAGE, module="dvc", ORC_TEST=mark)
+    assert wait_for_progress(process, project, CELL)
+    if to_group:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    wait_until_nothing_runs(mark)
+    process.communicate()
+    assert process.returncode != 0
+    assert_goes_on_to_the_same_bits(project, expected)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_whatever_ends_the_runner_ends_dvc_and_training(
+    project: Path, expected: dict[str, bytes], number: signal.Signals, code: int
+) -> None:
+    mark = uuid.uuid4().hex
+    process = start(project, "run", STAGE, ORC_TEST=mark)
+    assert wait_for_progress(process, project, CELL)
+    process.send_signal(number)
+    if number != signal.SIGKILL:
+        said, _ = process.communicate(timeout=60)
+        assert f"stopped by {number.name} with all it had started" in said
+        assert running(mark) == []
+    wait_until_nothing_runs(mark)
+    assert process.wait() == code
+    assert_goes_on_to_the_same_bits(project, expected)
+
+
+def test_the_runner_says_when_a_stage_fails(project: Path) -> None:
+    done: subprocess.CompletedProcess[str] = command(
+        project, "orc_repro", "run", "train@nobody", check=False
+    )
+    assert done.returncode == 2
+    assert "orc-repro: dvc repro ended with code 255" in done.stderr
