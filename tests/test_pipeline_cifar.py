@@ -131,5 +131,5 @@ def test_training_a_cell_again_gives_the_same_bytes(project: Path) -> None:
         project / "results/default/trained/slice-small-orc-s0.json",
     ]
     before = [path.read_bytes() for path in paths]
-    command(project, "orc_repro", "train", "slice-small-orc-s0")
+    command(project, "orc_repro", "train", "slice-small-orc-s0", "--restart")
     assert [path.read_bytes() for path in paths] == before

@@ -52,11 +52,11 @@ def arm(where: str, count: int) -> None:
             return super().write(content)
 
     if where == "sync":
-        os.fsync = fsync
+        vars(os)["fsync"] = fsync
     elif where in ("rename", "renamed"):
-        Path.replace = rename  # type: ignore[method-assign, assignment]
+        setattr(Path, "replace", rename)  # noqa: B010
     elif where == "log":
-        runlog.FileIO = DyingFile  # type: ignore[misc, attr-defined]
+        vars(runlog)["FileIO"] = DyingFile
     else:
         raise ValueError(where)
 

@@ -16,6 +16,6 @@ def evaluate(*_: Any) -> Any:
 
 
 if __name__ == "__main__":
-    loop.evaluate = evaluate
+    vars(loop)["evaluate"] = evaluate
     sys.argv = ["orc-repro", *sys.argv[1:]]
     main()

@@ -36,15 +36,15 @@ class Server:
         store = f"sqlite:///{self._folder / 'server.db'}"
         artifacts = ["--artifacts-destination", str(self._folder / "artifacts")]
         where = ["--host", "127.0.0.1", "--port", str(self._port), "--workers", "1"]
+        options = ["--backend-store-uri", store, *artifacts, *where]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
-            + artifacts + where,
+            [sys.executable, "-m", "mlflow", "server", *options],
             env=environment(self._folder) | {"MLFLOW_DISABLE_TELEMETRY": "true"},
             cwd=self._folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-        )  # fmt: skip
+        )
         end = time.monotonic() + 120
         while True:
             try:

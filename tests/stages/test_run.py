@@ -1,0 +1,162 @@
+"""Whether a run starts, goes on, starts over or has nothing to do; and what it says then."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from orc_repro.cli import main
+from orc_repro.interruption import Interruption
+from orc_repro.stages import run as run_module
+from tests.reliability.machine import cell_of, make_project, outputs, run_folder
+
+CELL = cell_of("orc")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_project(tmp_path_factory.mktemp("run") / "made")
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(made, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    for name in ("DVC_ROOT", "DVC_STAGE", "ORC_SCRATCH", "ORC_RUN_PID"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "project"
+
+
+def orc_repro(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    """A command's exit code and all it prints."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["orc-repro", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    shown = capsys.readouterr()
+    assert "Traceback" not in shown.err
+    return int(ended.value.code or 0), shown.out + shown.err
+
+
+def stop_early(capsys: pytest.CaptureFixture[str], cell: str, steps: int = 5) -> str:
+    """Train until a stop is requested after so many steps; what was said last."""
+
+    class Early(Interruption):
+        looks = 0
+
+        @property
+        def requested(self) -> signal.Signals | None:
+            self.looks += 1
+            if self.looks >= steps:
+                self._signal = signal.SIGTERM
+            return self._signal
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "Interruption", Early)
+        patch.setattr("orc_repro.training.checkpoints.Checkpoints.due", property(lambda _: False))
+        code, said = orc_repro(capsys, "train", cell)
+    assert code == 143
+    return said.strip().splitlines()[-1]
+
+
+def test_a_finished_run_is_not_trained_again_unless_told_to(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert orc_repro(capsys, "train", CELL)[0] == 0
+    before = outputs(project)
+    stamps = {name: (project / name).stat().st_mtime_ns for name in before}
+    code, said = orc_repro(capsys, "train", CELL)
+    assert (code, said) == (0, f"{CELL} is trained already; --restart trains it again\n")
+    assert {name: (project / name).stat().st_mtime_ns for name in before} == stamps
+    attempt = (run_folder(project, CELL) / "run.json").read_text()
+    code, said = orc_repro(capsys, "train", CELL, "--restart")
+    assert "epoch 1/3" in said and "epoch 3/3" in said
+    assert outputs(project) == before
+    assert (run_folder(project, CELL) / "run.json").read_text() != attempt  # another MLflow run
+
+
+def test_a_finished_run_whose_output_is_gone_is_trained_again(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    orc_repro(capsys, "train", CELL)
+    before = outputs(project)
+    (project / f"weights/cells/{CELL}/last/resnet8.safetensors").unlink()
+    assert "epoch 3/3" in orc_repro(capsys, "train", CELL)[1]
+    assert outputs(project) == before
+
+
+def test_a_stopped_run_says_where_and_goes_on_there(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = stop_early(capsys, CELL, steps=40)  # 38 steps, 1 of 3 validations, 1 look more
+    assert said == "orc-repro: stopped by SIGTERM while epoch 1 was validated"
+    said = stop_early(capsys, CELL, steps=9)
+    assert said == "orc-repro: stopped by SIGTERM after step 6 of 38 in epoch 2"
+    code, said = orc_repro(capsys, "train", CELL)
+    assert code == 0 and "epoch 1/3" not in said and "epoch 2/3" in said
+
+
+def test_restart_forgets_what_was_begun(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stop_early(capsys, CELL)
+    code, said = orc_repro(capsys, "train", CELL, "--restart")
+    assert code == 0 and "epoch 1/3" in said and "note:" not in said
+
+
+def test_another_config_starts_over_and_says_why_and_where_the_old_run_is(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop_early(capsys, CELL)
+    folder = run_folder(project, CELL)
+    params = project / "params.yaml"
+    assert "beta: 0.5\n" in params.read_text()
+    params.write_text(params.read_text().replace("beta: 0.5\n", "beta: 0.25\n"))
+    code, said = orc_repro(capsys, "train", CELL)
+    assert code == 0
+    (note,) = [line for line in said.splitlines() if line.startswith("note: ")]
+    assert f"{CELL} starts over, because method.beta was 0.5 and is 0.25" in note
+    assert note.endswith(f"is kept in {folder}")
+    assert list(folder.glob("checkpoint-*"))
+
+
+def test_a_checkpoint_of_another_run_is_refused_and_its_difference_named(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop_early(capsys, cell_of("kd"))
+    stop_early(capsys, CELL)
+    theirs, ours = run_folder(project, cell_of("kd")), run_folder(project, CELL)
+    for path in ours.glob("checkpoint-*"):
+        path.unlink()
+    for name in ("checkpoint-000000-000000005.pt", "metrics.jsonl", "roles.jsonl"):
+        shutil.copy(theirs / name, ours / name)
+    code, said = orc_repro(capsys, "train", CELL)
+    assert code == 2
+    assert f"cannot be continued here: cell was {cell_of('kd')} and is {CELL}" in said
+    assert "`--restart` starts over" in said
+    assert orc_repro(capsys, "train", CELL, "--restart")[0] == 0
+
+
+def test_one_process_at_a_time_has_a_run(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_early(capsys, CELL)
+    monkeypatch.setattr(run_module, "WAIT_FOR_OTHER_S", 0.2)
+    with FileLock(run_folder(project, CELL) / "run.lock"):
+        code, said = orc_repro(capsys, "train", CELL)
+    assert code == 2 and f"another process is training {CELL}" in said
+    assert orc_repro(capsys, "train", CELL)[0] == 0
+
+
+def test_a_damaged_file_of_the_run_is_one_sentence(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop_early(capsys, CELL)
+    about = run_folder(project, CELL) / "run.json"
+    about.write_text(about.read_text()[:-20])
+    code, said = orc_repro(capsys, "train", CELL)
+    assert code == 2 and f"{about} is damaged; it says which MLflow run this is" in said
+    assert orc_repro(capsys, "train", CELL, "--restart")[0] == 0
