@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: install repro table test lint types check ui clean
+.PHONY: install repro table test soak bench lint types check ui clean
 
 install: $(VENV)/installed
 
@@ -23,6 +23,14 @@ repro: install ## prepare, train, evaluate and report the default comparison
 
 test: install ## every test; those on real CIFAR images are skipped where there are none
 	$(BIN)/python -m pytest -n 2
+
+soak: install ## a run killed KILLS times, wherever; it must come out the same (an hour)
+	ORC_KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -n 2 -s tests/reliability/test_kills.py
+
+bench: install ## what checkpoints, determinism and tracking cost here, as ratios
+	$(BIN)/python -m benchmarks.checkpoint
+	$(BIN)/python -m benchmarks.determinism
+	$(BIN)/python -m benchmarks.tracking
 
 lint: install
 	$(BIN)/ruff check .

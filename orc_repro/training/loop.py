@@ -53,8 +53,8 @@ def fit(
         History and best epochs; the method's networks hold the last epoch's weights.
 
     Raises:
-        UserError: the loss of the target or of the pivot is no longer finite, the training split
-            is smaller than a batch, or a checkpoint cannot be written or continued.
+        UserError: the target's or the pivot's loss is no longer finite, a batch is larger than
+            the training split, or a checkpoint cannot be written or continued.
         Interrupted: a stop was requested; the step under way is done and saved.
     """
     meter = Meter(recipe.batch_size, data.train.labels.device)
@@ -92,8 +92,7 @@ def fit(
             if stop.requested:
                 _save(method, meter, done, log, checkpoints)
                 stop.stop_if_requested(f"while epoch {epoch + 1} was validated")
-        metrics["learning_rate"] = factor * recipe.optimizer.learning_rate_of(target)
-        _add_target_names(metrics, target)
+        metrics |= _of_target(metrics, target, factor * recipe.optimizer.learning_rate_of(target))
         log.metrics(epoch, metrics | {"cost/epoch_seconds": time.monotonic() - started})
         _stop_or_warn(not_finite, done, target, method, progress, recipe.optimizer)
         _close_epoch(done, meter, metrics)
@@ -152,15 +151,15 @@ def _role_metrics(method: Method, meter: Meter) -> dict[str, float]:
     return metrics
 
 
-def _add_target_names(metrics: dict[str, float], target: str) -> None:
+def _of_target(metrics: dict[str, float], target: str, learning_rate: float) -> dict[str, float]:
     """The target's figures under names that are the same in every run, so that runs compare."""
-    for ours, common in (
-        ("loss", "train/loss"),
-        ("train_top1", "train/top1"),
-        ("val_loss", "val/loss"),
-        ("val_top1", "val/top1"),
-    ):
-        metrics[common] = metrics[f"{target}/{ours}"]
+    return {
+        "train/loss": metrics[f"{target}/loss"],
+        "train/top1": metrics[f"{target}/train_top1"],
+        "val/loss": metrics[f"{target}/val_loss"],
+        "val/top1": metrics[f"{target}/val_top1"],
+        "learning_rate": learning_rate,
+    }
 
 
 def _stop_or_warn(
