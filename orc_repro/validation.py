@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orc_repro.errors import UserError, one_line
+from orc_repro.files import read_file
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -41,9 +42,8 @@ def read_json(model: type[Model], path: Path) -> Model:
         UserError: it cannot be read, is damaged, or has another form.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        return model.model_validate_json(text)
-    except (OSError, UnicodeDecodeError) as error:
+        return model.model_validate_json(read_file(path))
+    except OSError as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     except ValidationError as error:
         raise UserError(f"{path}: {_findings(error, None)}") from None

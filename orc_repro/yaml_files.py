@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from orc_repro.errors import UserError, one_line
+from orc_repro.files import read_file
 
 LARGEST_BYTES = 4 * 2**20
 MOST_VALUES = 200_000
@@ -116,7 +117,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise UserError(f"{path} has more than {LARGEST_BYTES} bytes")
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path).decode("utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; run this in the folder that holds it") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -17,7 +17,7 @@ import torch
 from pydantic import ValidationError
 
 from orc_repro.errors import UserError
-from orc_repro.files import write_atomically
+from orc_repro.files import read_file, write_atomically
 from orc_repro.progress import Progress
 from orc_repro.tracking.runlog import RunLog
 from orc_repro.training.state import State
@@ -153,7 +153,7 @@ def read_state(path: Path) -> State:
         UserError: it cannot be read at all.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise UserError(f"the checkpoint {path} cannot be read: {error}") from None
     head = len(MAGIC) + 65
