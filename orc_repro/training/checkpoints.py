@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, one_line
 from orc_repro.files import read_file, write_atomically
 from orc_repro.progress import Progress
 from orc_repro.tracking.runlog import RunLog
@@ -167,7 +167,7 @@ def read_state(path: Path) -> State:
         return State.model_validate(plain)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
+        place = one_line(".".join(map(str, first["loc"])))
         raise Damaged(f"{place}: {first['msg']}") from None
     except Exception as error:  # torch meets a malformed archive with nearly any exception
         raise Damaged(f"torch cannot read it: {type(error).__name__}") from None
