@@ -81,12 +81,19 @@ def test_a_spoilt_array_is_found_wherever_it_is_spoilt(prepared: Path) -> None:
         path.write_bytes(whole)
 
 
+SHAPES = (
+    *("(6,)", "(6, 3, 4, 5)", "()", "(-1,)", "(6.0,)", "None", "(2**63,)"),
+    *(f"({10**18},)", f"({'9' * 5000},)", "(" * 500, f"({'1,' * 4000})"),
+)
+TYPES = (
+    *("'|u1'", "'<i8'", "'>i8'", "'|O'", "[('a', '|O')]", "'<U99'", "'|V8'", "'M8[s]'", "'x'"),
+    *("None", "__import__('os').mkdir('owned')"),
+)
+
+
 def header(draw: Random) -> bytes:
     """An array file's beginning that numpy may take for one, with claims of any size."""
-    shape = draw.choice(("(6,)", "(6, 3, 4, 5)", "()", "(2**63,)", f"({'9' * 5000},)", "(-1,)",
-                         f"({10**18},)", "(6.0,)", "None", "(" * 500, f"({'1,' * 4000})"))  # fmt: skip
-    descr = draw.choice(("'|u1'", "'<i8'", "'|O'", "'<U99'", "[('a', '|O')]", "'|V8'", "'>i8'",
-                         "'M8[s]'", "None", "'x'", "__import__('os').mkdir('owned')"))  # fmt: skip
+    shape, descr = draw.choice(SHAPES), draw.choice(TYPES)
     order = draw.choice(("False", "False", "True", "None"))
     more = draw.choice(("", "", ", 'more': 1"))
     text = f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}{more}}}\n".encode()
@@ -146,6 +153,12 @@ def test_what_would_never_end_is_refused(name: str, prepared: Path) -> None:
     assert f"{path} " in sentence
 
 
+def test_a_file_larger_than_the_memory_is_refused(prepared: Path) -> None:
+    os.truncate(prepared / "manifest.json", 2**43)  # a hole: it takes no room on the disk
+    _, sentence = attempt(lambda: load_manifest(prepared), prepared.parent)
+    assert "manifest.json cannot be read: it is larger than the memory" in sentence
+
+
 @st.composite
 def sources(draw: st.DrawFn) -> SourceImages:
     """Small images of any size, one or three channels, two to four classes in any order."""
@@ -173,9 +186,8 @@ def sources(draw: st.DrawFn) -> SourceImages:
 
 def images_of(images: Any, labels: Any) -> list[tuple[bytes, int]]:
     """Each image with its label, in an order that says nothing."""
-    return sorted(
-        (image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)
-    )
+    pairs = zip(images, labels, strict=True)
+    return sorted((image.tobytes(), int(label)) for image, label in pairs)
 
 
 @inputs(SETS)
