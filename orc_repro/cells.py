@@ -23,8 +23,8 @@ from orc_repro.config import (
     Recipe,
     load_params,
 )
-from orc_repro.errors import UserError
-from orc_repro.validation import Name, Strict, parse
+from orc_repro.errors import UserError, one_line
+from orc_repro.validation import LONGEST_NAME, Name, Strict, parse
 from orc_repro.yaml_files import read_yaml, write_yaml
 
 Entry = TypeVar("Entry")
@@ -69,7 +69,7 @@ class Pivot(Strict):
     """A network trained alone before any cell that needs it, shared by all of them."""
 
     dataset: str
-    network: str
+    network: Name
     recipe: str
     seed: NonNegativeInt
 
@@ -122,10 +122,10 @@ class Study:
     def _known(self, section: str, name: str, who: str) -> None:
         known = getattr(self.params, section)
         if name not in known:
-            allowed = ", ".join(known)
+            allowed = one_line(", ".join(known))
             raise UserError(
-                f"{self.folder}: {who} names '{name}', which params.yaml's {section} does not have"
-                f" (it has {allowed})"
+                f"{self.folder}: {who} names '{one_line(name)}', which params.yaml's {section} does"
+                f" not have (it has {allowed})"
             )
 
     def _check_method(self, cell: Cell) -> None:
@@ -168,8 +168,15 @@ def load_study(folder: Path = DEFAULT_STUDY, params: Path = Path("params.yaml"))
 
 
 def slug(*words: str) -> str:
-    """A key of ``[a-z0-9-]`` only: DVC reads a dot in a key as a path."""
-    return "-".join(re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-") for word in words)
+    """A key of ``[a-z0-9-]`` only: DVC reads a dot in a key as a path.
+
+    Raises:
+        UserError: it is too long for a name.
+    """
+    key = "-".join(re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-") for word in words)
+    if len(key) > LONGEST_NAME:
+        raise UserError(f"the key '{one_line(key)}' has more than {LONGEST_NAME} characters")
+    return key
 
 
 def expand(declaration: Declaration, params: Params) -> Cells:
@@ -192,8 +199,8 @@ def expand(declaration: Declaration, params: Params) -> Cells:
             for name in names:
                 if name not in known:
                     raise UserError(
-                        f"study.yaml names '{name}', which params.yaml's {section} does not have"
-                        f" (it has {', '.join(known)})"
+                        f"study.yaml names '{one_line(name)}', which params.yaml's {section} does"
+                        f" not have (it has {one_line(', '.join(known))})"
                     )
         datasets[row.dataset] = Dataset(input=_input_of(params, row.dataset))
         for method in row.methods:

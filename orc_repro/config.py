@@ -73,12 +73,12 @@ def architecture_of(network: str) -> str:
 class Group(Strict):
     """The students that learn beside each other, one the target, and a pre-trained pivot.
 
-    A group for methods without a teacher has ``pivot: null``.
+    A group for methods without a teacher has ``pivot: null``. The names become file names.
     """
 
-    pivot: str | None
-    students: tuple[str, ...] = Field(min_length=1, strict=False)
-    target: str
+    pivot: Name | None
+    students: tuple[Name, ...] = Field(min_length=1, strict=False)
+    target: Name
 
     @model_validator(mode="after")
     def _names_are_distinct_and_known(self) -> Group:

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from signal import Signals
 
+LONGEST = 500
+
+
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """A stranger's words within a sentence: no line break, no escape sequence, no endless name."""
+    plain = "".join(c if c.isprintable() else "?" for c in text[: longest + 1])
+    return plain if len(plain) <= longest else f"{plain[:longest]}…"
+
 
 class UserError(Exception):
     """A mistake a user can correct: one sentence, exit code 2, no traceback."""

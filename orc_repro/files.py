@@ -5,9 +5,30 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from orc_repro.memory import fits_into_memory
 
 PARTIAL = ".partial"
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to read from it; no pipe or device, which may never end.
+
+    Raises:
+        OSError: it is none, or cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError("it is not a file")
+    return path.open("rb")
+
+
+def read_file(path: Path) -> bytes:
+    """All of a file that fits into memory; see :func:`open_file`."""
+    with open_file(path) as file:
+        if not fits_into_memory(os.fstat(file.fileno()).st_size):
+            raise OSError("it is larger than the memory of this machine")
+        return file.read()
 
 
 def write_atomically(path: Path, *parts: bytes | memoryview) -> None:

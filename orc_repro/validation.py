@@ -8,12 +8,14 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, one_line
+from orc_repro.files import read_file
 
 Model = TypeVar("Model", bound=BaseModel)
 
+LONGEST_NAME = 128
 # A name that becomes a part of a path: it cannot lead anywhere else.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)]
 
 _SHOWN = Repr()  # a value nested without end is shown to a certain depth
 _SHOWN.maxstring = _SHOWN.maxother = 80
@@ -40,15 +42,14 @@ def read_json(model: type[Model], path: Path) -> Model:
         UserError: it cannot be read, is damaged, or has another form.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        return model.model_validate_json(text)
-    except (OSError, UnicodeDecodeError) as error:
+        return model.model_validate_json(read_file(path))
+    except OSError as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     except ValidationError as error:
-        raise UserError(f"{path}: {_findings(error, {})}") from None
+        raise UserError(f"{path}: {_findings(error, None)}") from None
 
 
-def _findings(error: ValidationError, content: dict[str, Any]) -> str:
+def _findings(error: ValidationError, content: dict[str, Any] | None) -> str:
     # An unknown key explains the missing one beside it, so it comes first.
     findings = sorted(
         error.errors(include_url=False), key=lambda finding: finding["type"] != "extra_forbidden"
@@ -57,8 +58,9 @@ def _findings(error: ValidationError, content: dict[str, Any]) -> str:
     return f"{_sentence(findings[0], content)}{more}"
 
 
-def _sentence(finding: Any, content: dict[str, Any]) -> str:
+def _sentence(finding: Any, content: dict[str, Any] | None) -> str:
     # pydantic puts a union's discriminator value into the path; only keys of the file belong there.
+    # Without the content (JSON, which has no such unions) the path is taken as it is.
     keys: list[str] = []
     here: Any = content
     for part in finding["loc"]:
@@ -66,30 +68,26 @@ def _sentence(finding: Any, content: dict[str, Any]) -> str:
             isinstance(here, (list, tuple)) and isinstance(part, int) and part < len(here)
         ):
             here = here[part]
-        elif part != finding["loc"][-1]:
+        elif content is not None and part != finding["loc"][-1]:
             continue
         keys.append(str(part))
-    path = _one_line(".".join(keys))
+    path = one_line(".".join(keys))
     message = finding["msg"].removeprefix("Value error, ")
     match finding["type"]:
+        case "json_invalid":
+            return one_line(message)
         case "extra_forbidden":
             return f"unknown key {path}"
         case "missing":
             return f"{path} is missing"
         case "value_error":
-            return _one_line(f"{path}: {message}")
+            return one_line(f"{path}: {message}")
         case "union_tag_invalid":
             context = finding["ctx"]
             kind = context["discriminator"].strip("'")
-            return _one_line(
+            return one_line(
                 f"{path} has {kind} '{context['tag']}'; it must be {context['expected_tags']}"
             )
         case _:
             allowed = message.replace("Input should be", "it must be")
-            return _one_line(f"{path} is {_SHOWN.repr(here)}; {allowed}")
-
-
-def _one_line(text: str) -> str:
-    """Keys and values are a stranger's: no line break, no escape sequence, no endless name."""
-    plain = "".join(c if c.isprintable() else "?" for c in text)
-    return plain if len(plain) <= 500 else f"{plain[:500]}…"
+            return one_line(f"{path} is {_SHOWN.repr(finding['input'])}; {allowed}")

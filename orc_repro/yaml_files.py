@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, one_line
+from orc_repro.files import read_file
 
 LARGEST_BYTES = 4 * 2**20
 MOST_VALUES = 200_000
@@ -22,13 +23,34 @@ DEEPEST = 50
 class _Loader(yaml.SafeLoader):
     """PyYAML speaks YAML 1.1, DVC 1.2; `5e-4` is text to the first and a number to the second."""
 
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._nodes = 0
+        self._checked: set[int] = set()
+
+    def fetch_tag(self) -> None:
+        raise UserError(f"line {self.line + 1}: a value is not given a type with '!' here")
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._nodes += 1
+        if self._nodes > MOST_VALUES:
+            raise UserError(f"line {self.line + 1}: more than {MOST_VALUES} values")
+        return super().compose_node(parent, index)
+
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
         if node is not None:
             _measure(node, {}, ())
         return node
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        # Once, before what it merges is written into it: that, its own keys may override.
+        if id(node) not in self._checked:
+            self._checked.add(id(node))
+            self._refuse_doubles(node)
+        super().flatten_mapping(node)
+
+    def _refuse_doubles(self, node: yaml.MappingNode) -> None:
         seen = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
@@ -38,9 +60,8 @@ class _Loader(yaml.SafeLoader):
                 raise UserError(f"line {line}: a key must be a name")
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise UserError(f"line {line}: the key '{key}' is given twice")
+                raise UserError(f"line {line}: the key '{one_line(str(key))}' is given twice")
             seen.add(key)
-        return super().construct_mapping(node, deep)
 
 
 def _measure(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> int:
@@ -68,11 +89,17 @@ def _measure(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> 
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in rules if not tag.endswith((":bool", ":float"))]
+    first: [
+        (tag, pattern) for tag, pattern in rules if not tag.endswith((":bool", ":int", ":float"))
+    ]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+# Decimal alone. 010, 0x10 and 1:30 are whole numbers to 1.1 only, and 1:30:30... takes forever.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789")
 )
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
@@ -90,7 +117,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise UserError(f"{path} has more than {LARGEST_BYTES} bytes")
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path).decode("utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; run this in the folder that holds it") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -101,9 +128,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}, {error}") from None
     except RecursionError:
         raise UserError(f"{path} is nested too deeply") from None
-    # PyYAML's own errors; and what its constructors meet in a number, a date or a binary value.
-    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:300]
+    # PyYAML's own errors; and what its constructors meet in a number or a date.
+    except (yaml.YAMLError, ValueError) as error:
+        reason = one_line(" ".join(str(error).split()))
         raise UserError(f"{path} is not valid YAML: {reason}") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{path} must hold a mapping of names to values")

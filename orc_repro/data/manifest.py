@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, one_line
+from orc_repro.files import read_file
 from orc_repro.fingerprint import digest
 
 SPLITS = ("train", "validation", "test")
@@ -97,7 +98,7 @@ def load_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except FileNotFoundError:
         raise UserError(
             f"{path} does not exist; run `orc-repro prepare {folder.name}` first"
@@ -112,8 +113,8 @@ def load_manifest(folder: Path) -> Manifest:
 
 def damaged(path: Path, folder: Path, reason: str) -> UserError:
     """The error for a file of a set that is not as it was written."""
-    one_line = " ".join(reason.split())
-    return UserError(f"{path} is damaged ({one_line}); run `orc-repro prepare {folder.name}` again")
+    why = one_line(" ".join(reason.split()))
+    return UserError(f"{path} is damaged ({why}); run `orc-repro prepare {folder.name}` again")
 
 
 def first_finding(error: ValidationError) -> str:

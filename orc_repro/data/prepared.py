@@ -31,7 +31,7 @@ from orc_repro.data.manifest import (
 )
 from orc_repro.data.sources import Images, Labels, SourceImages, draw_stratified
 from orc_repro.errors import UserError
-from orc_repro.files import write_json
+from orc_repro.files import open_file, write_json
 from orc_repro.memory import fits_into_memory
 
 # --- writing ----------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def _load_array(
 ) -> npt.NDArray[Any]:
     path = folder / f"{name}.npy"
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             _check_header(file, dtype, shape)
             file.seek(0)
             array: npt.NDArray[Any] = np.load(file, allow_pickle=False)
@@ -230,3 +230,14 @@ def _check_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) 
     begin = file.tell()
     if file.seek(0, io.SEEK_END) - begin != size:
         raise ValueError(f"it does not hold {size} bytes")
+    # numpy takes many a flipped bit in it for another way to say the same.
+    file.seek(0)
+    if file.read(begin) != _header(dtype, shape):
+        raise ValueError("its header is not as it was written")
+
+
+def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    written = io.BytesIO()
+    about = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(written, about)
+    return written.getvalue()

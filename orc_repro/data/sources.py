@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
+from unicodedata import category
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from orc_repro._torchvision import import_torchvision
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, one_line
 from orc_repro.memory import fits_into_memory
 
 Images = npt.NDArray[np.uint8]
@@ -26,6 +27,10 @@ Labels = npt.NDArray[np.int64]
 
 # What file managers leave behind, besides hidden files.
 _LITTER = frozenset({"Thumbs.db", "desktop.ini"})
+# Control characters, line breaks and bytes that are no text.
+_UNSHOWN = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# Of all that Pillow reads: it starts Ghostscript for a PostScript file.
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 # Modes with at most 8 bits a value; 16 bits would be clipped to white without a word.
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
 _GREY_MODES = frozenset({"1", "L"})
@@ -220,6 +225,9 @@ def _visible(folder: Path, root: Path) -> list[Path]:
         raise UserError(f"the folder {folder} cannot be read: {error.strerror}") from None
     paths = [folder / name for name in names if name[0] != "." and name not in _LITTER]
     for path in paths:
+        if any(category(character) in _UNSHOWN for character in path.name):
+            name = one_line(path.name)
+            raise UserError(f"{folder} has a name with a character that cannot be shown: {name}")
         _refuse_outside(path, root)
     return paths
 
@@ -261,7 +269,7 @@ def _decode_file(path: Path) -> tuple[Images, str]:
         with warnings.catch_warnings():
             # Pillow only warns of an image that would fill a good part of the memory.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=_FORMATS) as image:
                 image.load()  # to the last pixel: opening reads only the header
                 mode = image.mode
                 pixels = np.asarray(image.convert("RGB"))
@@ -269,7 +277,7 @@ def _decode_file(path: Path) -> tuple[Images, str]:
         raise UserError(f"the image {path} is too large to be read safely") from None
     # Pillow's decoders meet damage with OSError, SyntaxError, ValueError, struct.error and others.
     except Exception as error:
-        reason = "the file is empty" if _is_empty(path) else " ".join(str(error).split())
+        reason = "the file is empty" if _is_empty(path) else one_line(" ".join(str(error).split()))
         raise UserError(f"the image {path} cannot be read: {reason}") from None
     if mode not in _EIGHT_BIT_MODES:
         raise UserError(

@@ -15,7 +15,7 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from orc_repro.config import Tracking
 from orc_repro.errors import UserError
-from orc_repro.files import write_json
+from orc_repro.files import read_file, write_json
 from orc_repro.tracking.description import Description
 from orc_repro.tracking.outcome import Outcome, read_outcome
 from orc_repro.tracking.records import metrics_log, roles_log
@@ -48,7 +48,7 @@ _BY_STORE = TypeAdapter(dict[str, Delivered])
 def read_delivered(folder: Path) -> dict[str, Delivered]:
     """What has arrived where; a damaged file counts as nothing, as sending twice is harmless."""
     try:
-        return _BY_STORE.validate_json((folder / "delivered.json").read_bytes())
+        return _BY_STORE.validate_json(read_file(folder / "delivered.json"))
     except (OSError, ValidationError):
         return {}
 

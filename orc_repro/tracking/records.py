@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
-from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from orc_repro.errors import UserError
+from orc_repro.files import open_file, read_file
 from orc_repro.tracking.runlog import COMMITTED, METRICS, ROLES
 from orc_repro.validation import Strict
 
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LONGEST_LINE = 2**20
-_COMMITTED = TypeAdapter(dict[str, NonNegativeInt])
 _EVERY_BYTE = 2**63
 Int32 = Annotated[int, Field(ge=0, lt=2**31)]
 Int64 = Annotated[int, Field(ge=0, lt=2**63)]
+_COMMITTED = TypeAdapter(dict[str, Int64])
 
 
 class MetricsRecord(Strict):
@@ -77,7 +78,7 @@ class LogReader(Generic[Record]):
         if start >= end or not self._path.exists():
             return
         try:
-            with self._path.open("rb") as file:
+            with open_file(self._path) as file:
                 file.seek(start)
                 while start < end and (line := file.readline(LONGEST_LINE)):
                     record = self._form.model_validate_json(line)
@@ -107,7 +108,7 @@ def committed(folder: Path) -> dict[str, int]:
     """
     path = folder / COMMITTED
     try:
-        return _COMMITTED.validate_json(path.read_bytes(), strict=True)
+        return _COMMITTED.validate_json(read_file(path), strict=True)
     except FileNotFoundError:
         return {}
     except (OSError, ValidationError):

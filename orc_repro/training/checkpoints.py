@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from orc_repro.errors import UserError
-from orc_repro.files import write_atomically
+from orc_repro.errors import UserError, one_line
+from orc_repro.files import read_file, write_atomically
 from orc_repro.progress import Progress
 from orc_repro.tracking.runlog import RunLog
 from orc_repro.training.state import State
@@ -153,7 +153,7 @@ def read_state(path: Path) -> State:
         UserError: it cannot be read at all.
     """
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise UserError(f"the checkpoint {path} cannot be read: {error}") from None
     head = len(MAGIC) + 65
@@ -167,7 +167,7 @@ def read_state(path: Path) -> State:
         return State.model_validate(plain)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
+        place = one_line(".".join(map(str, first["loc"])))
         raise Damaged(f"{place}: {first['msg']}") from None
     except Exception as error:  # torch meets a malformed archive with nearly any exception
         raise Damaged(f"torch cannot read it: {type(error).__name__}") from None

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from orc_repro.config import architecture_of
 from orc_repro.data.manifest import Manifest
-from orc_repro.errors import UserError
-from orc_repro.files import write_atomically
+from orc_repro.errors import UserError, one_line
+from orc_repro.files import open_file, write_atomically
 from orc_repro.models import build
 from orc_repro.training.streams import stream_seed
 
@@ -64,10 +64,17 @@ def load_weights(network: nn.Module, path: Path) -> None:
         UserError: the file is missing or damaged, or holds another network's weights.
     """
     try:
-        network.load_state_dict(load_file(path))
+        open_file(path).close()  # safetensors would wait for a pipe or a device without end
+        weights = load_file(path)
     except FileNotFoundError:
         raise UserError(f"the weights {path} do not exist; run the stage that makes them") from None
     except (OSError, SafetensorError) as error:
-        raise UserError(f"the weights {path} are damaged: {error}") from None
-    except RuntimeError:
-        raise UserError(f"the weights {path} are not those of this network") from None
+        raise UserError(f"the weights {path} are damaged: {one_line(str(error))}") from None
+    # Before anything is copied; torch would convert another type in silence.
+    if _form(weights) != _form(network.state_dict()):
+        raise UserError(f"the weights {path} are not those of this network")
+    network.load_state_dict(weights)
+
+
+def _form(weights: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()}
