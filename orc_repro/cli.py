@@ -12,8 +12,9 @@ import typer
 
 from orc_repro.cells import DEFAULT_STUDY, load_study, plan
 from orc_repro.config import load_params
-from orc_repro.errors import Interrupted, UserError
+from orc_repro.errors import Interrupted, UserError, one_line
 from orc_repro.interruption import SIGNALS
+from orc_repro.memory import is_out_of_memory
 from orc_repro.project import reports
 
 app = typer.Typer(
@@ -170,6 +171,11 @@ def main() -> None:
         sys.exit(stopped.exit_code)
     except UserError as error:
         print(f"orc-repro: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"orc-repro: no memory is left ({one_line(str(error), 200)})", file=sys.stderr)
         sys.exit(2)
     except OSError as error:  # a full disk, a folder that is not there or cannot be written
         print(f"orc-repro: {' '.join(str(error).split())}", file=sys.stderr)

@@ -17,8 +17,11 @@ class UserError(Exception):
     """A mistake a user can correct: one sentence, exit code 2, no traceback."""
 
 
-class Interrupted(Exception):
-    """The process was asked to stop: one sentence, exit code 128 + the signal's number."""
+class Interrupted(BaseException):
+    """The process was asked to stop: one sentence, exit code 128 + the signal's number.
+
+    No error, so that nothing that handles errors of any kind takes it for one.
+    """
 
     def __init__(self, by: Signals, sentence: str = "") -> None:
         super().__init__(sentence or f"stopped by {by.name}")

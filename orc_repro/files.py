@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -59,7 +60,8 @@ def sync_folder(folder: Path) -> None:
         return
     entries = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(entries)
+        with contextlib.suppress(OSError):  # some network file systems refuse, and need none
+            os.fsync(entries)
     finally:
         os.close(entries)
 

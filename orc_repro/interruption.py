@@ -38,6 +38,8 @@ class Interruption:
         self._signal: signal.Signals | None = None
         self._asked = self._looked = time.monotonic()
         self._watched = _starters()
+        if self._watched is None:  # gone before it could be watched
+            self._signal = signal.SIGTERM
         self._former: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Interruption:
@@ -66,7 +68,7 @@ class Interruption:
         now = time.monotonic()
         if self._signal is None and now - self._looked > LOOK_INTERVAL_S:
             self._looked = now
-            if not all(map(_alive, self._watched)):
+            if not all(map(_alive, self._watched or ())):
                 self._signal, self._asked = signal.SIGTERM, now
         return self._signal
 
@@ -82,10 +84,14 @@ def _alive(process: psutil.Process) -> bool:
     return False
 
 
-def _starters() -> list[psutil.Process]:
-    """The processes without which this one is an orphan; none if a person started it."""
+def _starters() -> list[psutil.Process] | None:
+    """The processes without which this one is an orphan, none if a person started it.
+
+    Returns:
+        None if one of them is gone already.
+    """
     found = []
-    with contextlib.suppress(psutil.Error):
+    try:
         if os.environ.get("DVC_STAGE"):
             for parent in psutil.Process().parents():
                 found.append(parent)
@@ -94,4 +100,6 @@ def _starters() -> list[psutil.Process]:
         runner = os.environ.get(RUNNER, "")
         if runner.isdigit():
             found.append(psutil.Process(int(runner)))
+    except psutil.NoSuchProcess:
+        return None
     return found

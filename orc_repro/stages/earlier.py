@@ -7,8 +7,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from orc_repro.errors import UserError
 from orc_repro.project import scratch
 from orc_repro.stages.identity import Identity
+from orc_repro.tracking.outcome import read_outcome
 from orc_repro.training.checkpoints import differences, saved
 
 _FLAT = TypeAdapter(dict[str, str])
@@ -22,6 +24,7 @@ def note_unfinished(identity: Identity) -> None:
         if folder.name != identity.fingerprint
         and (made_from := _made_from(folder)) is not None
         and (made_from.get("study"), made_from.get("cell")) == (identity.study, identity.key)
+        and not _is_finished(folder)
         for checkpoint in saved(folder)[-1:]
     ]
     if found:
@@ -32,6 +35,14 @@ def note_unfinished(identity: Identity) -> None:
             f" is kept in {folder}",
             file=sys.stderr,
         )
+
+
+def _is_finished(folder: Path) -> bool:
+    try:
+        ended = read_outcome(folder)
+    except UserError:
+        return False
+    return ended is not None and ended.status == "FINISHED"
 
 
 def _made_from(folder: Path) -> dict[str, str] | None:

@@ -76,7 +76,7 @@ class Identity:
             "commit": git_state()[0],
             "torch": torch.__version__,
             "device": device_name(device),
-            "machine": platform.machine(),
+            "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
             "CPU threads": str(torch.get_num_threads()),
         }
 

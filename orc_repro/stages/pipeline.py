@@ -36,6 +36,7 @@ def run_pipeline(study: Path, targets: list[str]) -> None:
         child = subprocess.Popen(
             [sys.executable, "-m", "dvc", "repro", *words],
             start_new_session=True,  # a terminal's Ctrl-C comes here alone, and is passed on once
+            preexec_fn=_listen,
             env=os.environ | {"DVC_NO_ANALYTICS": "1", RUNNER: str(os.getpid())},
         )
         asked = False
@@ -50,6 +51,11 @@ def run_pipeline(study: Path, targets: list[str]) -> None:
         stop.stop_if_requested("with all it had started; the same command goes on from there")
     if child.returncode:
         raise UserError(f"dvc repro ended with code {child.returncode}; what failed is said above")
+
+
+def _listen() -> None:
+    """A shell's background job ignores SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end(group: int) -> None:

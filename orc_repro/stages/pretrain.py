@@ -43,7 +43,7 @@ def pretrain(study: Study, key: str, device: str = "auto", restart: bool = False
         starts_from="random weights",
     )
     with Run(identity, place, study.params, restart) as run:
-        if run.is_finished():
+        if run.is_finished(trained(study.name) / f"{key}.json"):
             run.settle()
             return False
         # Another stream than a cell's: a student of the pivot's architecture is not its twin.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -20,15 +19,17 @@ from orc_repro.errors import Interrupted, UserError
 from orc_repro.files import remove_partials, write_json
 from orc_repro.fingerprint import file_digest
 from orc_repro.interruption import Interruption
+from orc_repro.memory import is_out_of_memory
 from orc_repro.progress import Progress
 from orc_repro.project import PREPARED, run_folder
 from orc_repro.stages.earlier import note_unfinished
 from orc_repro.stages.identity import Identity
-from orc_repro.tracking.delivery import deliver, read_delivered
+from orc_repro.tracking.delivery import read_delivered
 from orc_repro.tracking.outcome import OUTCOME, read_outcome
 from orc_repro.tracking.records import metrics_log
-from orc_repro.tracking.runlog import RunLog, commit_all, forget
-from orc_repro.tracking.tracker import Tracker
+from orc_repro.tracking.runlog import RunLog, forget
+from orc_repro.tracking.sender import Sender
+from orc_repro.tracking.tracker import ABOUT, Tracker
 from orc_repro.training import checkpoints
 from orc_repro.training.checkpoints import Checkpoints
 from orc_repro.training.loop import TrainingData, fit
@@ -75,6 +76,7 @@ class Run:
         self._stop = Interruption()
         self._lock = FileLock(self.folder / LOCK)
         self._tracker: Tracker | None = None
+        self._finished = False
 
     def __enter__(self) -> Run:
         try:
@@ -97,34 +99,36 @@ class Run:
         _trace: TracebackType | None,
     ) -> None:
         try:
-            if self._tracker is not None and error is not None:
+            if self._tracker is not None and error is not None and not self._finished:
                 status = "KILLED" if isinstance(error, Interrupted) else "FAILED"
-                self._tracker.finish(status, " ".join(str(error).split()) or type(error).__name__)
+                reason = " ".join(str(error).split()) or type(error).__name__
+                _warn(self._tracker.finish(status, reason))
         finally:
             self._stop.__exit__()
             self._lock.release()
 
-    def is_finished(self) -> bool:
-        """Whether this run came to its end before, and its outputs are still those it wrote."""
-        ended = read_outcome(self.folder)
-        if self._restart or ended is None or ended.status != "FINISHED":
+    def is_finished(self, wanted: Path) -> bool:
+        """Whether this run came to its end before, and its outputs are still those it wrote.
+
+        ``wanted`` is one of the outputs; another study's run of the same cell has another.
+        """
+        ended = None if self._restart else read_outcome(self.folder)
+        if ended is None or ended.status != "FINISHED" or wanted.as_posix() not in ended.outputs:
             return False
-        return bool(ended.outputs) and all(
+        return all(
             Path(path).is_file() and file_digest(Path(path)) == found
             for path, found in ended.outputs.items()
         )
 
     def settle(self) -> None:
-        """A finished run may have been killed before it could tidy up and deliver."""
-        checkpoints.clear(self.folder)
-        commit_all(self.folder)
+        """A finished run may have been killed before it could deliver."""
         ended = read_outcome(self.folder)
         arrived = [state.ended_ms for state in read_delivered(self.folder).values()]
         if not self._params.tracking.enabled or ended is None or ended.ended_ms in arrived:
             return
-        problem = deliver(self.folder, self._params.tracking)
-        if problem:
-            print(f"warning: {problem}", file=sys.stderr)
+        late = Sender(self.folder, self._params.tracking)
+        late.start()
+        _warn(late.stop(self._stop))
 
     def train(self, method: Method, target: str) -> Progressed:
         """Train to the last epoch, from the newest checkpoint if there is one.
@@ -164,7 +168,7 @@ class Run:
                     stop=self._stop,
                 )
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise UserError(
                 f"{self.device} ran out of memory with batches of {recipe.batch_size}; it holds"
@@ -174,9 +178,9 @@ class Run:
 
     def _begin(self) -> None:
         identity = self.identity
-        ended = read_outcome(self.folder)
-        if self._restart or (ended is not None and ended.status == "FINISHED"):
-            # In this order: a kill in between must not leave a log without its checkpoint's past.
+        if self._restart:
+            # In this order: a kill in between leaves nothing that could be delivered or continued.
+            (self.folder / ABOUT).unlink(missing_ok=True)
             checkpoints.clear(self.folder)
             (self.folder / OUTCOME).unlink(missing_ok=True)
         resumed = bool(checkpoints.saved(self.folder))
@@ -191,7 +195,14 @@ class Run:
     def finish(
         self, artifacts: dict[str, Path], weights_digest: str, outputs: list[Path], done: Progressed
     ) -> None:
-        """The run's outputs are written: end it, drop its checkpoints, and deliver it."""
+        """The run's outputs are written: end it, and deliver it.
+
+        Its last checkpoint stays: outputs that DVC takes away are written again from it.
+
+        Raises:
+            Interrupted: a stop was requested meanwhile; the run is finished all the same, but
+                whoever started it must not start another.
+        """
         assert self._tracker is not None
         records = metrics_log(self.folder).all()
         seconds = sum(record.values["cost/epoch_seconds"] for record in records)
@@ -200,19 +211,18 @@ class Run:
         images = len(done.history) * (train // batch) * batch
         self._tracker.end(
             "FINISHED",
-            figures={"cost/images_per_second": images / seconds} if seconds else {},
+            figures={"cost/seconds": seconds, "cost/images_per_second": images / seconds},
             artifacts=artifacts | {"config/resolved.json": self.folder / "config.json"},
             weights_digest=weights_digest,
-            outputs={os.path.relpath(path): file_digest(path) for path in outputs},
+            outputs={path.as_posix(): file_digest(path) for path in outputs},
         )
-        checkpoints.clear(self.folder)
-        commit_all(self.folder)
-        problem = self._tracker.deliver()
-        if problem:
-            print(f"warning: {problem}", file=sys.stderr)
+        self._finished = True
+        for path in checkpoints.saved(self.folder)[:-1]:
+            path.unlink()
+        _warn(self._tracker.deliver())
+        self._stop.stop_if_requested("when the run was finished")
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return "allocate memory" in str(error) or "out of memory" in str(error)  # as torch's CPU says
+def _warn(problem: str | None) -> None:
+    if problem:
+        print(f"warning: {problem}", file=sys.stderr)

@@ -58,7 +58,7 @@ def train(study: Study, key: str, device: str = "auto", restart: bool = False) -
     manifest = manifest_of(cell.dataset)
     identity = identify(study, key, cell, manifest)
     with Run(identity, place, study.params, restart) as run:
-        if run.is_finished():
+        if run.is_finished(trained(study.name) / f"{key}.json"):
             run.settle()
             return False
         names = METHODS[config.kind].networks_of(group)

@@ -7,7 +7,7 @@ one of two equal points, so a batch that is sent twice arrives once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from orc_repro.files import read_file, write_json
 from orc_repro.tracking.description import Description
 from orc_repro.tracking.outcome import Outcome, read_outcome
 from orc_repro.tracking.records import metrics_log, roles_log
-from orc_repro.tracking.runlog import commit_all
+from orc_repro.tracking.runlog import ARTIFACTS, commit_all
 from orc_repro.tracking.store import experiment_id, open_client, shown, store_lock, store_uri
 from orc_repro.validation import Strict, read_json
 
@@ -91,32 +91,37 @@ class Delivery:
 
     def finish(self, outcome: Outcome) -> None:
         """Send the figures, artifacts and status of a run that has ended."""
+        if outcome.status == "FINISHED":  # any other end is one that can be resumed
+            self._send_figures_and_artifacts(outcome)
+        self.client.set_tag(self.run_id, "status_reason", outcome.reason[:4000])
+        self.client.set_terminated(self.run_id, outcome.status, outcome.ended_ms)
+        self._save(ended_ms=outcome.ended_ms)
+
+    def _send_figures_and_artifacts(self, outcome: Outcome) -> None:
         from mlflow.entities import Metric
 
         last = self.description.epochs
         points = [Metric(k, v, outcome.ended_ms, last) for k, v in outcome.figures.items()]
         self.client.log_batch(self.run_id, metrics=points)
         if not self._state.artifacts_sent:
-            for path in sorted((self.folder / "artifacts").glob("*/*")):
+            for path in sorted((self.folder / ARTIFACTS).glob("*/*")):
                 self.client.log_artifact(self.run_id, str(path), path.parent.name)
             self._save(artifacts_sent=True)
-        if outcome.reason:
-            self.client.set_tag(self.run_id, "status_reason", outcome.reason[:4000])
-        self.client.set_terminated(self.run_id, outcome.status, outcome.ended_ms)
-        self._save(ended_ms=outcome.ended_ms)
 
     def _find_or_create(self) -> dict[str, str]:
-        from mlflow.entities import Param
-
         about = self.description
         experiment = experiment_id(self.client, about.experiment)
         earlier = self.client.search_runs(
             [experiment], f"tags.fingerprint = '{about.fingerprint}' and tags.level = 'seed'"
         )
+        found = None
         for run in earlier:
             if run.data.tags.get("attempt") == about.attempt:
-                return {"run_id": run.info.run_id, "parent_id": run.data.tags["mlflow.parentRunId"]}
+                found = run
+                continue
             self.client.set_tag(run.info.run_id, "superseded", "true")
+            if run.info.status == "RUNNING":  # killed, and not to be resumed any more
+                self.client.set_terminated(run.info.run_id, "KILLED")
         parent = self._parent(experiment)
         tags = about.tags | {
             "mlflow.parentRunId": parent,
@@ -127,27 +132,32 @@ class Delivery:
             "attempt": about.attempt,
             "superseded": "false",
         }
-        run = self.client.create_run(experiment, run_name=about.run_name, tags=tags)
-        params = [Param(key, value) for key, value in about.params.items()]
-        self.client.log_batch(run.info.run_id, params=params)
-        return {"run_id": run.info.run_id, "parent_id": parent}
+        if found is None:
+            found = self.client.create_run(experiment, run_name=about.run_name, tags=tags)
+        self._send_params(found.info.run_id, about.params)
+        return {"run_id": found.info.run_id, "parent_id": parent}
 
-    def _parent(self, experiment: str) -> str:
+    def _send_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Also to a run that was found: whoever created it may have been killed before this."""
         from mlflow.entities import Param
 
+        self.client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
+
+    def _parent(self, experiment: str) -> str:
         about = self.description
         found = self.client.search_runs(
             [experiment], f"tags.row = '{about.row}' and tags.level = 'row'", max_results=1
         )
-        if found:
-            return str(found[0].info.run_id)
         tags = {"level": "row", "row": about.row} | {
             key: about.tags[key] for key in ("method", "dataset", "group") if key in about.tags
         }
-        run = self.client.create_run(experiment, run_name=about.row_name, tags=tags)
-        params = [Param(key, value) for key, value in about.params.items() if key != "seed"]
-        self.client.log_batch(run.info.run_id, params=params)
-        self.client.set_terminated(run.info.run_id)
+        run = found[0] if found else None
+        if run is None:
+            run = self.client.create_run(experiment, run_name=about.row_name, tags=tags)
+        if run.info.status == "RUNNING":
+            params = {key: value for key, value in about.params.items() if key != "seed"}
+            self._send_params(run.info.run_id, params)
+            self.client.set_terminated(run.info.run_id)
         return str(run.info.run_id)
 
     def _epoch_points(self) -> Iterator[tuple[int, list[Any]]]:

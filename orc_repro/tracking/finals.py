@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from orc_repro.project import evaluated
@@ -43,11 +42,10 @@ def send_finals(delivery: Delivery, ended: Outcome) -> None:
         "top1_ci95_hi": summary.high,
         "n_seeds": float(summary.n),
     }
-    now = time.time_ns() // 1_000_000
     delivery.client.log_batch(
         delivery.parent_id,
         metrics=[
-            Metric(f"agg/{name}", value, now, summary.n)
+            Metric(f"agg/{name}", value, ended.ended_ms, summary.n)
             for name, value in figures.items()
             if value is not None
         ],

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from io import FileIO
@@ -30,6 +31,7 @@ from orc_repro.validation import Strict
 METRICS, ROLES = "metrics.jsonl", "roles.jsonl"
 FILES = (METRICS, ROLES)
 COMMITTED = "committed.json"
+ARTIFACTS = "artifacts"
 BLOCK = 2**20
 
 
@@ -98,7 +100,7 @@ class RunLog:
 
     def matches(self, marks: Mapping[str, Mark]) -> bool:
         """Whether the files still begin with what these marks are of."""
-        return all(
+        return set(marks) == set(FILES) and all(
             (self.folder / name).stat().st_size >= mark.length
             and _hash_of(self.folder / name, mark.length).hexdigest() == mark.sha256
             for name, mark in marks.items()
@@ -123,9 +125,10 @@ class RunLog:
 
 
 def forget(folder: Path) -> None:
-    """Remove a run's log, before another run of the same fingerprint begins."""
+    """Remove a run's log and artifacts, before another run of the same fingerprint begins."""
     for name in (COMMITTED, *FILES):
         (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / ARTIFACTS, ignore_errors=True)
 
 
 def commit(folder: Path, marks: Mapping[str, Mark]) -> None:

@@ -14,9 +14,12 @@ from orc_repro.files import write_json
 from orc_repro.interruption import Interruption
 from orc_repro.tracking.description import Description
 from orc_repro.tracking.outcome import OUTCOME, Outcome
+from orc_repro.tracking.runlog import ARTIFACTS
 from orc_repro.tracking.sender import Sender
 from orc_repro.tracking.store import has_answered, open_client
 from orc_repro.validation import read_json
+
+ABOUT = "run.json"
 
 
 class Tracker:
@@ -38,13 +41,12 @@ class Tracker:
         stop: Interruption,
     ) -> None:
         self._folder, self._stop = folder, stop
-        self._started = time.monotonic()
         self._sender: Sender | None = None
         if settings.enabled:
             if not has_answered():
                 open_client()
             self._sender = Sender(folder, settings)
-        about = folder / "run.json"
+        about = folder / ABOUT
         if resumed and about.exists():  # it stays the same MLflow run
             description = description.model_copy(update={"attempt": _attempt(about)})
         write_json(about, description.model_dump(mode="json"))
@@ -66,7 +68,7 @@ class Tracker:
         Args:
             status: ``FINISHED``, ``FAILED`` or ``KILLED``.
             reason: a sentence why, if it did not finish.
-            figures: what it cost; ``cost/seconds`` is added.
+            figures: what it cost.
             artifacts: files to keep, by ``<folder>/<name>``.
             weights_digest: which weights came out.
             outputs: SHA-256 of the files it wrote, by path.
@@ -75,7 +77,7 @@ class Tracker:
             OSError: it cannot be written.
         """
         for name, source in (artifacts or {}).items():
-            goal = self._folder / "artifacts" / name
+            goal = self._folder / ARTIFACTS / name
             goal.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, goal)
         outcome = Outcome.model_validate(
@@ -83,7 +85,7 @@ class Tracker:
                 "status": status,
                 "reason": reason,
                 "ended_ms": time.time_ns() // 1_000_000,
-                "figures": {"cost/seconds": time.monotonic() - self._started} | dict(figures or {}),
+                "figures": dict(figures or {}),
                 "weights_digest": weights_digest,
                 "outputs": dict(outputs or {}),
             }

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from orc_repro.errors import UserError, one_line
 from orc_repro.files import read_file, write_atomically
+from orc_repro.memory import is_out_of_memory
 from orc_repro.progress import Progress
 from orc_repro.tracking.runlog import RunLog
 from orc_repro.training.state import State
@@ -93,12 +94,13 @@ class Checkpoints:
         for path in reversed(paths[-KEPT:]):
             try:
                 state = read_state(path)
+                self._refuse_another_run(path, state)
                 if not log.matches(state.marks):
                     raise Damaged("the run's log beside it is not the one it was written with")
             except Damaged as error:
                 damaged[path] = str(error)
                 continue
-            self._refuse_another_run(path, state)
+            self._warn_of_another_machine(state)
             for bad, reason in damaged.items():
                 at = state.progressed
                 self._progress.warn(
@@ -121,17 +123,14 @@ class Checkpoints:
             raise UserError(
                 f"{path} cannot be continued here: {difference}; `--restart` starts over"
             )
+
+    def _warn_of_another_machine(self, state: State) -> None:
         change = differences(
             {key: value for key, value in state.made_with.items() if key != "commit"},
             {key: value for key, value in self.made_with.items() if key != "commit"},
         )
         if change:
             self._progress.warn(f"{change}; from here on results may differ in their last bits")
-
-    def clear(self) -> None:
-        """Remove them all."""
-        clear(self._folder)
-        self._latest = None
 
 
 def saved(folder: Path) -> list[Path]:
@@ -170,6 +169,8 @@ def read_state(path: Path) -> State:
         place = one_line(".".join(map(str, first["loc"])))
         raise Damaged(f"{place}: {first['msg']}") from None
     except Exception as error:  # torch meets a malformed archive with nearly any exception
+        if is_out_of_memory(error):
+            raise
         raise Damaged(f"torch cannot read it: {type(error).__name__}") from None
 
 

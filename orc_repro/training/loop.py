@@ -13,6 +13,7 @@ from orc_repro.distill import Method
 from orc_repro.distill.roles import role_change
 from orc_repro.errors import UserError
 from orc_repro.interruption import Interruption
+from orc_repro.memory import is_out_of_memory
 from orc_repro.progress import Progress
 from orc_repro.tracking.runlog import RunLog
 from orc_repro.training.checkpoints import Checkpoints
@@ -211,7 +212,9 @@ def _resume(
         return Progressed()
     try:
         return restore(state, method, meter)
-    except (KeyError, RuntimeError, TypeError, ValueError, AttributeError):
+    except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(
             f"the checkpoint in {log.folder} is not of this method and these networks; `--restart`"
             " starts over"

@@ -159,6 +159,34 @@ def test_whatever_ends_the_runner_ends_dvc_and_training(
     assert_goes_on_to_the_same_bits(project, expected)
 
 
+def test_a_runner_that_a_shell_put_into_the_background_can_be_ended(
+    project: Path, expected: dict[str, bytes]
+) -> None:
+    mark = uuid.uuid4().hex
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for `command &`
+    try:
+        process = start(project, "run", STAGE, ORC_TEST=mark)
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert wait_for_progress(process, project, CELL)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143 and running(mark) == []
+    assert_goes_on_to_the_same_bits(project, expected)
+
+
+def test_a_run_whose_runner_is_gone_before_it_begins_stops_and_is_saved(
+    project: Path, expected: dict[str, bytes]
+) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    process = start(project, "train", CELL, ORC_RUN_PID=str(gone.pid))
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "stopped by SIGTERM after step 1 of 38 in epoch 1" in said
+    assert_goes_on_to_the_same_bits(project, expected)
+
+
 def test_the_runner_says_when_a_stage_fails(project: Path) -> None:
     done: subprocess.CompletedProcess[str] = command(
         project, "orc_repro", "run", "train@nobody", check=False

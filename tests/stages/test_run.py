@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from filelock import FileLock
 
 from orc_repro.cli import main
 from orc_repro.interruption import Interruption
 from orc_repro.stages import run as run_module
+from orc_repro.tracking.outcome import read_outcome
+from orc_repro.tracking.tracker import Tracker
 from tests.reliability.machine import cell_of, make_project, outputs, run_folder
 
 CELL = cell_of("orc")
@@ -80,14 +84,41 @@ def test_a_finished_run_is_not_trained_again_unless_told_to(
     assert (run_folder(project, CELL) / "run.json").read_text() != attempt  # another MLflow run
 
 
-def test_a_finished_run_whose_output_is_gone_is_trained_again(
+def test_outputs_that_dvc_took_away_are_written_again_without_training(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     orc_repro(capsys, "train", CELL)
     before = outputs(project)
-    (project / f"weights/cells/{CELL}/last/resnet8.safetensors").unlink()
-    assert "epoch 3/3" in orc_repro(capsys, "train", CELL)[1]
+    shutil.rmtree(project / f"weights/cells/{CELL}")
+    (project / f"results/default/trained/{CELL}.json").unlink()
+    code, said = orc_repro(capsys, "train", CELL)
+    assert (code, said) == (0, "")
     assert outputs(project) == before
+
+
+def test_a_stop_while_a_finished_run_is_delivered_keeps_it_and_says_so_to_dvc(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deliver(tracker: Tracker) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Tracker, "deliver", deliver)
+    code, said = orc_repro(capsys, "train", CELL)
+    assert code == 130 and "stopped by SIGINT when the run was finished" in said
+    ended = read_outcome(run_folder(project, CELL))
+    assert ended is not None and ended.status == "FINISHED"
+    assert "is trained already" in orc_repro(capsys, "train", CELL)[1]
+
+
+def test_no_memory_for_the_networks_is_one_sentence(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*_: object) -> None:
+        torch.empty(2**50)
+
+    monkeypatch.setattr("orc_repro.stages.train.build_networks", too_large)
+    code, said = orc_repro(capsys, "train", CELL)
+    assert code == 2 and said.startswith("orc-repro: no memory is left (")
 
 
 def test_a_stopped_run_says_where_and_goes_on_there(

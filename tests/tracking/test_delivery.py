@@ -81,7 +81,15 @@ def run_of(scratch: Path, about: Description, changes: int = 3) -> Path:
     log.flush()
     log.close()
     (scratch / "note.txt").write_text("kept")
-    assert finish(tracker, folder, artifacts={"notes/note.txt": scratch / "note.txt"}) is None
+    assert (
+        finish(
+            tracker,
+            folder,
+            artifacts={"notes/note.txt": scratch / "note.txt"},
+            figures={"cost/seconds": 1.5},
+        )
+        is None
+    )
     return folder
 
 
@@ -98,7 +106,7 @@ def test_a_run_arrives_whole(scratch: Path) -> None:
     assert run.info.status == "FINISHED"
     assert run.data.params == {"method": "orc", "seed": "0"}
     assert run.data.metrics["val/top1"] == 51.0
-    assert run.data.metrics["cost/seconds"] > 0
+    assert run.data.metrics["cost/seconds"] == 1.5
     history = client.get_metric_history(run.info.run_id, "val/top1")
     assert [(m.step, m.value) for m in history] == [(0, 50.0), (1, 51.0)]
     teachers = client.get_metric_history(run.info.run_id, "role_it/teacher")
@@ -129,11 +137,30 @@ def test_seeds_are_children_of_their_row(scratch: Path) -> None:
     assert len(runs()) == 4
 
 
-def test_a_run_made_again_supersedes_the_earlier_one(scratch: Path) -> None:
-    run_of(scratch, describe())
+def test_a_run_made_again_supersedes_the_earlier_one_also_if_that_was_killed(
+    scratch: Path,
+) -> None:
+    track(scratch / "runs" / "orc-0", describe()).deliver()  # and never ended
     run_of(scratch, describe(attempt="second"))
     marks = {run.data.tags["attempt"]: run.data.tags["superseded"] for run in runs()}
     assert marks == {"first": "true", "second": "false"}
+    assert {run.data.tags["attempt"]: run.info.status for run in runs()} == {
+        "first": "KILLED",
+        "second": "FINISHED",
+    }
+
+
+def test_parameters_arrive_even_if_whoever_created_the_run_was_killed_before_them(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = scratch / "runs" / "x"
+    with monkeypatch.context() as killed:
+        killed.setattr(Delivery, "_send_params", lambda *_: 1 / 0)
+        assert "division by zero" in str(track(folder, describe()).deliver())
+    assert deliver(folder, SETTINGS) is None
+    assert [run.data.params for run in runs()] == [{"method": "orc", "seed": "0"}]
+    (row,) = runs("row")
+    assert row.data.params == {"method": "orc"} and row.info.status == "FINISHED"
 
 
 def test_a_run_made_again_does_not_inherit_the_earlier_ones_points(scratch: Path) -> None:
@@ -165,10 +192,12 @@ def test_a_resumed_run_goes_on_in_the_same_mlflow_run(scratch: Path) -> None:
     log.metrics(1, {"val/top1": 2.0})
     log.flush()
     log.close()
-    assert finish(second, folder) is None
+    (scratch / "note.txt").write_text("kept")
+    assert finish(second, folder, artifacts={"notes/note.txt": scratch / "note.txt"}) is None
     client = store.open_client()
     (run,) = runs()
     assert (run.info.status, run.data.tags["status_reason"]) == ("FINISHED", "")
+    assert [f.path for f in client.list_artifacts(run.info.run_id, "notes")] == ["notes/note.txt"]
     history = client.get_metric_history(run.info.run_id, "val/top1")
     assert [(m.step, m.value) for m in history] == [(0, 1.0), (1, 2.0)]
 
