@@ -17,7 +17,7 @@ from tests.project import ROOT, command, copy_project, environment
 
 METHODS = ("orc", "kd", "ce")
 PIVOT = "digits-resnet14-digits-s0"
-OUTPUTS = ("weights/cells", "roles", "results/default/trained")
+OUTPUTS = ("weights", "roles", "results/default/trained")
 
 
 def cell_of(method: str) -> str:
