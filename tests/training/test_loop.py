@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from orc_repro.interruption import Interruption
 from orc_repro.progress import Progress
 from orc_repro.tracking.records import role_table
 from orc_repro.tracking.runlog import RunLog
-from orc_repro.training.checkpoints import Checkpoints
+from orc_repro.training.checkpoints import Checkpoints, read_state, saved
 from orc_repro.training.loop import TrainingData, fit
-from orc_repro.training.state import Progressed
+from orc_repro.training.state import Progressed, State
 from tests.helpers import CLASSES, KD, SGD, group_of, orc_config, tiny_networks
 
 GROUP = group_of("resnet14", "resnet8", "resnet8.b")
@@ -248,6 +249,52 @@ def test_a_layer_that_draws_from_torchs_own_generator_resumes_to_the_same_bits(
     rest = build()
     run(rest, tmp_path / "cut")
     assert_same_bits(rest, whole)
+
+
+SPOIL: dict[str, Callable[[State], object]] = {
+    "another network": lambda state: state.method["networks"].update(resnet8=None),
+    "a network less": lambda state: state.method["networks"].pop("resnet14"),
+    "another shape": lambda state: state.method["networks"]["resnet8"].update(
+        {"4.weight": torch.zeros(1)}
+    ),
+    "no optimizers": lambda state: state.method.pop("optimizers"),
+    "another optimizer": lambda state: state.method["optimizers"]["resnet8"].update(
+        param_groups=[]
+    ),
+    "no roles": lambda state: state.method.pop("temporary_teachers"),
+    "sums that are no tensors": lambda state: state.meter.update(sums={"a/loss": "x"}),
+    "a count less": lambda state: state.meter.update(steps=[1]),
+    "no generator": lambda state: state.generators.clear(),
+    "a generator too short": lambda state: state.generators.update(cpu=torch.zeros(3)),
+}
+
+
+@pytest.mark.parametrize("what", SPOIL)
+def test_a_state_of_the_right_form_that_is_not_this_methods_is_one_sentence(
+    tmp_path: Path, what: str
+) -> None:
+    with pytest.raises(Interrupted):
+        run(orc(), tmp_path, stop=StopAt(2))
+    (path,) = saved(tmp_path)
+    state = read_state(path)
+    SPOIL[what](state)
+    keeper = Checkpoints(tmp_path, "f", {}, {}, 0, Progress("test", 1, 1))
+    keeper.save(state)
+    with pytest.raises(UserError, match="is not of this method and these networks; `--restart`"):
+        run(orc(), tmp_path)
+
+
+def test_no_memory_for_a_state_is_not_taken_for_a_damaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Interrupted):
+        run(orc(), tmp_path, stop=StopAt(2))
+    for place in ("orc_repro.training.loop.restore", "torch.load"):
+        with monkeypatch.context() as full:
+            full.setattr(place, lambda *_, **__: torch.empty(2**50))
+            with pytest.raises(RuntimeError, match="allocate memory"):
+                run(orc(), tmp_path)
+    assert len(saved(tmp_path)) == 1
 
 
 def test_checkpoints_are_written_by_the_clock_and_change_nothing(tmp_path: Path) -> None:
