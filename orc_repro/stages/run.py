@@ -121,7 +121,8 @@ class Run:
         )
 
     def settle(self) -> None:
-        """A finished run may have been killed before it could deliver."""
+        """A finished run may have been killed before it could tidy up and deliver."""
+        self._keep_last_checkpoint()
         ended = read_outcome(self.folder)
         arrived = [state.ended_ms for state in read_delivered(self.folder).values()]
         if not self._params.tracking.enabled or ended is None or ended.ended_ms in arrived:
@@ -217,10 +218,13 @@ class Run:
             outputs={path.as_posix(): file_digest(path) for path in outputs},
         )
         self._finished = True
-        for path in checkpoints.saved(self.folder)[:-1]:
-            path.unlink()
+        self._keep_last_checkpoint()
         _warn(self._tracker.deliver())
         self._stop.stop_if_requested("when the run was finished")
+
+    def _keep_last_checkpoint(self) -> None:
+        for path in checkpoints.saved(self.folder)[:-1]:
+            path.unlink(missing_ok=True)
 
 
 def _warn(problem: str | None) -> None:
