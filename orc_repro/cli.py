@@ -116,6 +116,16 @@ def table_command(study: StudyOption = DEFAULT_STUDY) -> None:
     Console().print(Markdown(path.read_text(encoding="utf-8")))
 
 
+@app.command("tables")
+def tables_command(
+    table: Annotated[str | None, typer.Argument(help="A table's id; all, if left out.")] = None,
+) -> None:
+    """List the published tables, ORC's own and its peers', or show one."""
+    from orc_repro.published.show import show
+
+    show(table)
+
+
 @app.command("run")
 def run_command(
     targets: Annotated[list[str] | None, typer.Argument(help="Stages, as train@CELL.")] = None,
