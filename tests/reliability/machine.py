@@ -62,10 +62,21 @@ def set_parameter(project: Path, section: str, name: str, value: Any) -> None:
     path.write_text(yaml.safe_dump(params, sort_keys=False))
 
 
+def _ignore() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def start(
-    project: Path, *words: str, module: str = "orc_repro", **variables: str
+    project: Path,
+    *words: str,
+    module: str = "orc_repro",
+    in_background: bool = False,
+    **variables: str,
 ) -> subprocess.Popen[str]:
-    """Start ``python -m <module> <words>`` in a process group of its own."""
+    """Start ``python -m <module> <words>`` in a process group of its own.
+
+    ``in_background``: as a shell's ``command &``, which does not hear SIGINT.
+    """
     path = {"PYTHONPATH": f"{project}{os.pathsep}{ROOT}"}
     return subprocess.Popen(
         [sys.executable, "-m", module, *words],
@@ -75,6 +86,7 @@ def start(
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=_ignore if in_background else None,
     )
 
 

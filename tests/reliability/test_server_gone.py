@@ -135,8 +135,7 @@ def test_a_server_that_dies_and_comes_back_has_every_point_once(
 
 def test_a_server_that_stays_away_gets_everything_from_sync(server: Server, tmp_path: Path) -> None:
     project, cell = longer(tmp_path), cell_of("kd")
-    address = {"MLFLOW_TRACKING_URI": server.address}
-    process = start(project, "train", cell, **address)
+    process = start(project, "train", cell, MLFLOW_TRACKING_URI=server.address)
     assert wait_until(lambda: any((project / ".orc/runs").glob("*/delivered.json")), process)
     server.kill()
     said, _ = process.communicate(timeout=300)
@@ -147,7 +146,7 @@ def test_a_server_that_stays_away_gets_everything_from_sync(server: Server, tmp_
 
     server.start()
     for _ in range(2):
-        synced = start(project, "sync", **address)
+        synced = start(project, "sync", MLFLOW_TRACKING_URI=server.address)
         said, _ = synced.communicate(timeout=120)
         assert synced.returncode == 0, said
         assert_complete(server, project, cell)

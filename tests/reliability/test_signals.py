@@ -163,11 +163,7 @@ def test_a_runner_that_a_shell_put_into_the_background_can_be_ended(
     project: Path, expected: dict[str, bytes]
 ) -> None:
     mark = uuid.uuid4().hex
-    former = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for `command &`
-    try:
-        process = start(project, "run", STAGE, ORC_TEST=mark)
-    finally:
-        signal.signal(signal.SIGINT, former)
+    process = start(project, "run", STAGE, in_background=True, ORC_TEST=mark)
     assert wait_for_progress(process, project, CELL)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
