@@ -255,13 +255,13 @@ def test_a_store_that_is_known_and_locked_costs_neither_time_nor_data(
     folder = scratch / "runs" / "later"
     began = time.monotonic()
     tracker = track(folder, describe(1))
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5  # the store would be waited for much longer
     with closing(RunLog(folder)) as log:
         log.metrics(0, {"val/top1": 9.0})
         log.flush()
     problem = str(finish(tracker, folder))
     assert "(it takes more than 3 s); `orc-repro sync` will" in problem
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     other.rollback()
     other.close()
     for thread in threading.enumerate():  # a process would have ended without it
