@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from glob import escape
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -66,9 +67,9 @@ def sync_folder(folder: Path) -> None:
         os.close(entries)
 
 
-def remove_partials(folder: Path) -> None:
-    """Remove what writers that were killed have left behind."""
-    for path in folder.glob(f".*{PARTIAL}"):
+def remove_partials(folder: Path, name: str | None = None) -> None:
+    """Remove what writers (of one file) that were killed have left behind in a folder."""
+    for path in folder.glob(f".{'*' if name is None else escape(name) + '.*'}{PARTIAL}"):
         path.unlink(missing_ok=True)
 
 

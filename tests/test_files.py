@@ -36,8 +36,11 @@ def test_a_write_that_fails_leaves_the_former_file(
 
 
 def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    for name in (".file.123.partial", "file", ".hidden"):
+    for name in (".file.123.partial", ".[f]ile.json.5.partial", "file", ".hidden"):
         (tmp_path / name).write_text("")
+    remove_partials(tmp_path, "fil")
+    remove_partials(tmp_path, "[f]ile.json")
+    assert len(list(tmp_path.iterdir())) == 3
     remove_partials(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "file"]
 

@@ -9,7 +9,7 @@ from orc_repro.config import Group, Recipe
 from orc_repro.data.batches import ResidentImages
 from orc_repro.data.manifest import Manifest
 from orc_repro.errors import UserError
-from orc_repro.files import write_json
+from orc_repro.files import remove_partials, write_json
 from orc_repro.project import PIVOTS, WEIGHTS, evaluated, trained
 from orc_repro.report.results import History, NetworkResult, Result, Score, finite
 from orc_repro.stages.run import manifest_of, resident
@@ -52,7 +52,9 @@ def evaluate_cell(study: Study, key: str, device: str = "auto") -> Result:
         role_changes=history.role_changes,
         not_finite=history.not_finite,
     )
-    write_json(evaluated(study.name) / f"{key}.json", result.model_dump(mode="json"))
+    path = evaluated(study.name) / f"{key}.json"
+    remove_partials(path.parent, path.name)
+    write_json(path, result.model_dump(mode="json"))
     return result
 
 

@@ -122,8 +122,8 @@ class Run:
 
     def settle(self) -> None:
         """A finished run may have been killed before it could tidy up and deliver."""
-        self._keep_last_checkpoint()
         ended = read_outcome(self.folder)
+        self._tidy_up([] if ended is None else [Path(path) for path in ended.outputs])
         arrived = [state.ended_ms for state in read_delivered(self.folder).values()]
         if not self._params.tracking.enabled or ended is None or ended.ended_ms in arrived:
             return
@@ -218,11 +218,13 @@ class Run:
             outputs={path.as_posix(): file_digest(path) for path in outputs},
         )
         self._finished = True
-        self._keep_last_checkpoint()
+        self._tidy_up(outputs)
         _warn(self._tracker.deliver())
         self._stop.stop_if_requested("when the run was finished")
 
-    def _keep_last_checkpoint(self) -> None:
+    def _tidy_up(self, outputs: list[Path]) -> None:
+        for path in outputs:  # a process that was killed may have left half of one beside it
+            remove_partials(path.parent, path.name)
         for path in checkpoints.saved(self.folder)[:-1]:
             path.unlink(missing_ok=True)
 

@@ -133,7 +133,10 @@ def forget(folder: Path) -> None:
 
 def commit(folder: Path, marks: Mapping[str, Mark]) -> None:
     """Say how far a log may be delivered."""
-    write_json(folder / COMMITTED, {name: mark.length for name, mark in marks.items()})
+    try:
+        write_json(folder / COMMITTED, {name: mark.length for name, mark in marks.items()})
+    except OSError as error:
+        raise UserError(f"the run log in {folder} cannot be written: {error}") from None
 
 
 def commit_all(folder: Path) -> None:

@@ -96,6 +96,18 @@ def test_outputs_that_dvc_took_away_are_written_again_without_training(
     assert outputs(project) == before
 
 
+def test_half_an_output_that_a_killed_process_left_is_gone_at_the_end(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert orc_repro(capsys, "train", CELL)[0] == 0
+    expected = outputs(project)
+    half = project / f"results/default/trained/.{CELL}.json.12345.partial"
+    for restart in ([], ["--restart"]):
+        half.write_text("{")
+        assert orc_repro(capsys, "train", CELL, *restart)[0] == 0
+        assert outputs(project) == expected
+
+
 def test_a_stop_while_a_finished_run_is_delivered_keeps_it_and_says_so_to_dvc(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
