@@ -14,10 +14,9 @@ from typing import TypeVar
 from pydantic import Field, NonNegativeInt
 
 from orc_repro.config import (
-    CeConfig,
+    AnyMethod,
     FolderData,
     Group,
-    KdConfig,
     OrcConfig,
     Params,
     Recipe,
@@ -155,7 +154,7 @@ class Study:
             raise UserError(f"{self.folder}/cells.yaml has no {what} '{key}' (it has {some})")
         return entries[key]
 
-    def parts(self, cell: Cell) -> tuple[Group, Recipe, CeConfig | KdConfig | OrcConfig]:
+    def parts(self, cell: Cell) -> tuple[Group, Recipe, AnyMethod]:
         """The group, recipe and method that a cell names."""
         params = self.params
         return params.groups[cell.group], params.recipes[cell.recipe], params.methods[cell.method]
@@ -232,7 +231,7 @@ def expand(declaration: Declaration, params: Params) -> Cells:
 def _add_pivot(row: Row, method: str, params: Params, pivots: dict[str, Pivot]) -> str | None:
     from orc_repro.distill import METHODS  # here: a plan without methods loads no torch
 
-    if not METHODS[params.methods[method].kind].needs_pivot:
+    if not METHODS[params.methods[method].kind].teachers_of(params.groups[row.group]):
         return None
     network = params.groups[row.group].pivot
     if network is None:

@@ -240,7 +240,65 @@ class OrcConfig(Strict):
     teaching: Teaching
 
 
-MethodConfig = Annotated[CeConfig | KdConfig | OrcConfig, Field(discriminator="kind")]
+class TakdConfig(Strict):
+    """A chain: the target taught by the smallest assistant, each by the next larger network."""
+
+    kind: Literal["takd"]
+    temperature: PositiveFloat
+    beta: Fraction
+
+
+class DgkdConfig(Strict):
+    """Dense guidance: the target taught by the pivot and all assistants, each of them likewise.
+
+    ``drop_probability``: of each assistant's term, in each mini-batch, for the target alone.
+    """
+
+    kind: Literal["dgkd"]
+    temperature: PositiveFloat
+    beta: Fraction
+    drop_probability: Fraction
+
+
+class DmlConfig(Strict):
+    """Deep mutual learning: CE + weight times the mean KL from each peer.
+
+    ``members``: the group's students, or these and the pivot's architecture, untrained.
+    """
+
+    kind: Literal["dml"]
+    members: Literal["students", "group"]
+    temperature: PositiveFloat
+    weight: NonNegativeFloat
+    order: Literal["sequential", "simultaneous"]
+
+
+class KdclConfig(Strict):
+    """Knowledge distillation via collaborative learning: CE + weight T^2 KL from an ensemble.
+
+    ``members`` as in :class:`DmlConfig`.
+    """
+
+    kind: Literal["kdcl"]
+    members: Literal["students", "group"]
+    ensemble: Literal["naive", "linear", "minlogit", "general"]
+    temperature: PositiveFloat
+    weight: NonNegativeFloat
+
+
+class OneConfig(Strict):
+    """On-the-fly native ensemble: branches of the target on a shared trunk, and a gate."""
+
+    kind: Literal["one"]
+    branches: Annotated[int, Field(ge=2)]
+    temperature: PositiveFloat
+    weight: NonNegativeFloat
+
+
+AnyMethod = (
+    CeConfig | KdConfig | TakdConfig | DgkdConfig | DmlConfig | KdclConfig | OneConfig | OrcConfig
+)
+MethodConfig = Annotated[AnyMethod, Field(discriminator="kind")]
 
 
 # --- tracking and the whole file --------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from orc_repro.config import CeConfig, Group, KdConfig, OrcConfig, Sgd
+from orc_repro.config import AnyMethod, Group, Sgd
 from orc_repro.distill.ce import Ce
 from orc_repro.distill.kd import Kd
 from orc_repro.distill.method import Method, StepResult
@@ -22,7 +22,7 @@ __all__ = ["METHODS", "Ce", "Kd", "Method", "Orc", "StepResult", "build_method"]
 
 
 def build_method(
-    config: CeConfig | KdConfig | OrcConfig,
+    config: AnyMethod,
     group: Group,
     networks: Mapping[str, nn.Module],
     optimizer: Sgd,

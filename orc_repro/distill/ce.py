@@ -14,8 +14,6 @@ from orc_repro.distill.method import Method, StepResult, count_correct
 class Ce(Method):
     """One network, one loss."""
 
-    needs_pivot = False
-
     def __init__(
         self, config: CeConfig, group: Group, networks: Mapping[str, nn.Module], optimizer: Sgd
     ) -> None:

@@ -15,8 +15,6 @@ from orc_repro.distill.roles import Roles
 class Kd(Method):
     """The pivot teaches the target and is never changed."""
 
-    needs_pivot = True
-
     def __init__(
         self, config: KdConfig, group: Group, networks: Mapping[str, nn.Module], optimizer: Sgd
     ) -> None:
@@ -28,6 +26,11 @@ class Kd(Method):
     def networks_of(cls, group: Group) -> tuple[str, ...]:
         """The pivot and the target."""
         return (group.teacher, group.target)
+
+    @classmethod
+    def teachers_of(cls, group: Group) -> tuple[str, ...]:
+        """The pivot."""
+        return (group.teacher,)
 
     def step(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
         """(1-beta) H(y, P_S) + beta T^2 KL(P_pivot || P_S)."""

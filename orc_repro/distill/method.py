@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +44,6 @@ class Method(ABC):
         roles: who is what now; None for a method without roles.
     """
 
-    needs_pivot: ClassVar[bool]
     roles: Roles | None = None
 
     def __init__(
@@ -77,6 +76,13 @@ class Method(ABC):
     @abstractmethod
     def networks_of(cls, group: Group) -> tuple[str, ...]:
         """The names of the networks this method trains or asks, in the order they are logged."""
+
+    @classmethod
+    def teachers_of(cls, group: Group) -> tuple[str, ...]:
+        """Those of them that are trained beforehand: the pivot, alone; a student, by this method
+        as the target of the group up to itself. None by default.
+        """
+        return ()
 
     @abstractmethod
     def step(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:

@@ -26,8 +26,6 @@ from orc_repro.distill.roles import Memory, Roles, elect, score_students
 class Orc(Method):
     """A pivot, and students that are promoted and demoted at every iteration."""
 
-    needs_pivot = True
-
     def __init__(
         self, config: OrcConfig, group: Group, networks: Mapping[str, nn.Module], optimizer: Sgd
     ) -> None:
@@ -48,6 +46,11 @@ class Orc(Method):
     def networks_of(cls, group: Group) -> tuple[str, ...]:
         """The whole group."""
         return (group.teacher, *group.students)
+
+    @classmethod
+    def teachers_of(cls, group: Group) -> tuple[str, ...]:
+        """The pivot."""
+        return (group.teacher,)
 
     def draw_epoch(
         self, steps: int, batch_size: int, generator: torch.Generator

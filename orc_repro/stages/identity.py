@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from orc_repro.config import CeConfig, Group, KdConfig, OrcConfig, Recipe
+from orc_repro.config import AnyMethod, Group, Recipe
 from orc_repro.data.manifest import Manifest
 from orc_repro.fingerprint import code_digest, code_files, digest
 from orc_repro.tracking.description import Description, flat, git_state, run_params, run_tags
@@ -29,7 +29,7 @@ class Identity:
     recipe_name: str
     recipe: Recipe
     method_name: str
-    method: CeConfig | KdConfig | OrcConfig
+    method: AnyMethod
     seed: int
     manifest: Manifest
     starts_from: str

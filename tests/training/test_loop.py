@@ -65,8 +65,6 @@ def orc(optimizer: Sgd = SGD, **changes: Any) -> Orc:
 class Spy(Method):
     """Passes everything on to a method and writes down who taught in each iteration."""
 
-    needs_pivot = True
-
     def __init__(self, inner: Method) -> None:
         self.inner, self.networks, self.optimizers = inner, inner.networks, inner.optimizers
         self.roles = inner.roles
