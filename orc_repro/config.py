@@ -100,6 +100,16 @@ class Group(Strict):
         return self
 
     @property
+    def assistants(self) -> tuple[str, ...]:
+        """The students declared before the target: what a chain trains between pivot and target."""
+        return self.students[: self.students.index(self.target)]
+
+    def up_to(self, student: str) -> Group:
+        """The chain that ends with a student, as its target."""
+        students = self.students[: self.students.index(student) + 1]
+        return Group(pivot=self.pivot, students=students, target=student)
+
+    @property
     def teacher(self) -> str:
         """The pivot's name, for methods that need one."""
         if self.pivot is None:
@@ -188,9 +198,14 @@ class Ranking(Strict):
 
 
 class Promotion(Strict):
-    """How many students are promoted, and what they must reach."""
+    """Who is promoted, how many, and what they must reach.
 
-    top_k: PositiveInt
+    ``rule``: ``elected`` by ranking, anew in every iteration; always the ``deepest`` or the
+    ``shallowest``; or at ``random``, drawn in every iteration. ``top_k: 0`` promotes nobody.
+    """
+
+    rule: Literal["elected", "deepest", "shallowest", "random"]
+    top_k: NonNegativeInt
     margin: NonNegativeFloat
     min_accuracy: Fraction
 

@@ -23,7 +23,7 @@ ORC: dict[str, Any] = {
     "temperature": 4.0,
     "beta": 0.5,
     "ranking": {"criterion": "loss", "smoothing": 0.0, "batch_norm": "train"},
-    "promotion": {"top_k": 1, "margin": 0.0, "min_accuracy": 0.0},
+    "promotion": {"rule": "elected", "top_k": 1, "margin": 0.0, "min_accuracy": 0.0},
     "feedback": {"choice": "student_loss", "nobody_errs": "self"},
     "mixup": {"alpha": 1.0, "draw_per": "batch"},
     "intensive": {"material": "mixed_feedback", "pivot_lr_scale": 0.1},

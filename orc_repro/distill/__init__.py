@@ -12,13 +12,31 @@ from torch import nn
 
 from orc_repro.config import AnyMethod, Group, Sgd
 from orc_repro.distill.ce import Ce
+from orc_repro.distill.dgkd import Dgkd
 from orc_repro.distill.kd import Kd
 from orc_repro.distill.method import Method, StepResult
 from orc_repro.distill.orc import Orc
+from orc_repro.distill.takd import Takd
 
-METHODS: dict[str, type[Method]] = {"ce": Ce, "kd": Kd, "orc": Orc}
+METHODS: dict[str, type[Method]] = {
+    "ce": Ce,
+    "kd": Kd,
+    "takd": Takd,
+    "dgkd": Dgkd,
+    "orc": Orc,
+}
 
-__all__ = ["METHODS", "Ce", "Kd", "Method", "Orc", "StepResult", "build_method"]
+__all__ = [
+    "METHODS",
+    "Ce",
+    "Dgkd",
+    "Kd",
+    "Method",
+    "Orc",
+    "StepResult",
+    "Takd",
+    "build_method",
+]
 
 
 def build_method(

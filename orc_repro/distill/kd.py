@@ -1,12 +1,13 @@
-"""Knowledge distillation from one frozen teacher (Hinton, Vinyals and Dean, 2015)."""
+"""Knowledge distillation from frozen teachers (Hinton, Vinyals and Dean, 2015)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
-from orc_repro.config import Group, KdConfig, Sgd
+from orc_repro.config import DgkdConfig, Group, KdConfig, Sgd, TakdConfig
 from orc_repro.distill import losses
 from orc_repro.distill.method import Method, StepResult, ask_teacher, count_correct
 from orc_repro.distill.roles import Roles
@@ -16,16 +17,22 @@ class Kd(Method):
     """The pivot teaches the target and is never changed."""
 
     def __init__(
-        self, config: KdConfig, group: Group, networks: Mapping[str, nn.Module], optimizer: Sgd
+        self,
+        config: KdConfig | TakdConfig | DgkdConfig,
+        group: Group,
+        networks: Mapping[str, nn.Module],
+        optimizer: Sgd,
     ) -> None:
-        self.config, self.pivot, self.target = config, group.teacher, group.target
-        self.roles = Roles(self.pivot, (), (self.target,))
+        self.config, self.target, self.pivot = config, group.target, group.teacher
+        self.teachers = self.teachers_of(group)
+        if self.pivot in self.teachers:
+            self.roles = Roles(self.pivot, (), (self.target,))
         super().__init__(networks, trained=[self.target], optimizer=optimizer)
 
     @classmethod
     def networks_of(cls, group: Group) -> tuple[str, ...]:
-        """The pivot and the target."""
-        return (group.teacher, group.target)
+        """The teachers and the target."""
+        return (*cls.teachers_of(group), group.target)
 
     @classmethod
     def teachers_of(cls, group: Group) -> tuple[str, ...]:
@@ -33,20 +40,29 @@ class Kd(Method):
         return (group.teacher,)
 
     def step(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
-        """(1-beta) H(y, P_S) + beta T^2 KL(P_pivot || P_S)."""
-        beta, temperature = self.config.beta, self.config.temperature
-        answer = ask_teacher(self.networks[self.pivot], images)
+        """Cross-entropy and T^2 KL(P_teacher || P_S) of each teacher, weighed by `weigh`."""
+        temperature = self.config.temperature
         logits = self.networks[self.target](images)
         ce = losses.cross_entropy(logits, labels).mean()
-        kd = losses.distillation(logits, losses.soft_targets(answer, temperature), temperature)
-        loss = (1 - beta) * ce + beta * kd
+        terms = {}
+        for name in self.teachers:
+            answer = ask_teacher(self.networks[name], images)
+            targets = losses.soft_targets(answer, temperature)
+            terms[name] = losses.distillation(logits, targets, temperature)
+        loss = self.weigh(ce, list(terms.values()), draws)
         self.update([self.target], [loss])
+        parts = {"loss": loss, "ce": ce}
+        if self.pivot in terms:
+            parts["kd_pivot"] = terms.pop(self.pivot)
+        if terms:
+            parts["kd_assistants"] = torch.stack(list(terms.values())).sum()
         return StepResult(
-            losses={
-                f"{self.target}/loss": loss.detach(),
-                f"{self.target}/ce": ce.detach(),
-                f"{self.target}/kd_pivot": kd.detach(),
-            },
+            losses={f"{self.target}/{part}": value.detach() for part, value in parts.items()},
             correct={self.target: count_correct(logits, labels)},
             roles=self.roles,
         )
+
+    def weigh(self, ce: Tensor, terms: list[Tensor], draws: Mapping[str, Tensor]) -> Tensor:
+        """(1-beta) H(y, P_S) + beta T^2 KL(P_teacher || P_S): one teacher, one term."""
+        (term,) = terms
+        return (1 - self.config.beta) * ce + self.config.beta * term

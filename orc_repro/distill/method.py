@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from orc_repro.config import Group, Sgd
+from orc_repro.config import AnyMethod, Group, Sgd
 from orc_repro.distill.roles import Roles
 
 
@@ -83,6 +83,11 @@ class Method(ABC):
         as the target of the group up to itself. None by default.
         """
         return ()
+
+    @classmethod
+    def for_assistants(cls, config: AnyMethod) -> AnyMethod:
+        """The configuration under which this method's assistants are trained; the same."""
+        return config
 
     @abstractmethod
     def step(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:

@@ -8,6 +8,7 @@ teaching), both teach the rest (group teaching). What the paper leaves open is a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,12 @@ from orc_repro.distill.feedback import draw_partners, feedback_probabilities
 from orc_repro.distill.host_read import HostRead
 from orc_repro.distill.method import Method, StepResult, ask_teacher, count_correct
 from orc_repro.distill.roles import Memory, Roles, elect, score_students
+
+
+def depth_of(network: nn.Module) -> tuple[int, int]:
+    """Number of convolutions and linear layers; then of parameters, where two are as deep."""
+    layers = sum(isinstance(module, nn.Conv2d | nn.Linear) for module in network.modules())
+    return layers, sum(parameter.numel() for parameter in network.parameters())
 
 
 class Orc(Method):
@@ -41,6 +48,7 @@ class Orc(Method):
         )
         self.roles: Roles = Roles(self.pivot, (), self.names)
         self.memory = Memory()
+        self.depths = {name: depth_of(self.networks[name]) for name in self.names}
 
     @classmethod
     def networks_of(cls, group: Group) -> tuple[str, ...]:
@@ -55,14 +63,19 @@ class Orc(Method):
     def draw_epoch(
         self, steps: int, batch_size: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """The MixUp weights, [steps] or [steps, B], and the feedback draws, [steps, B]."""
+        """MixUp weights, [steps] or [steps, B]; feedback draws, [steps, B]; and, where promotion
+        is by lot, the lots, [steps, students].
+        """
         uniform = torch.rand(steps, batch_size, generator=generator)
         shape = (steps, batch_size) if self.config.mixup.draw_per == "sample" else (steps,)
         # torch draws no Beta from a generator of one's own; numpy, seeded by ours, does.
         seed = int(torch.randint(2**62, (), generator=generator))
         alpha = self.config.mixup.alpha
         weight = np.random.default_rng(seed).beta(alpha, alpha, size=shape)
-        return {"uniform": uniform, "mix_weight": torch.from_numpy(weight).float()}
+        drawn = {"uniform": uniform, "mix_weight": torch.from_numpy(weight).float()}
+        if self.config.promotion.rule == "random":
+            drawn["lots"] = torch.rand(steps, len(self.names), generator=generator)
+        return drawn
 
     def step(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
         """One iteration: feedback, intensive, private and group teaching."""
@@ -76,7 +89,10 @@ class Orc(Method):
         answers = torch.stack([seen[name].detach() for name in self.names])  # [m, B, C]
         student_losses = torch.stack([losses.cross_entropy(a, labels) for a in answers])  # [m, B]
         wrong = answers.argmax(dim=2) != labels
-        ballot = HostRead(torch.stack([student_losses.mean(1), (~wrong).float().mean(1)]))
+        figures = [student_losses.mean(1), (~wrong).float().mean(1)]
+        if "lots" in draws:
+            figures.append(draws["lots"])
+        ballot = HostRead(torch.stack(figures))
         pivot_before = None
         if self.config.teaching.order == "simultaneous":
             pivot_before = self._ask_pivot(images)
@@ -86,8 +102,7 @@ class Orc(Method):
             parts |= self._intensive_teaching(images, labels, student_losses, wrong, draws)
 
         # Promotion. The ballot has arrived while the pivot was learning.
-        mean_losses, accuracies = (dict(zip(self.names, row, strict=True)) for row in ballot.wait())
-        scores = self._elect(mean_losses, accuracies)
+        scores = self._promote(*(dict(zip(self.names, row, strict=True)) for row in ballot.wait()))
 
         # Private teaching: the pivot alone teaches the promoted.
         pivot_logits = self._ask_pivot(images) if pivot_before is None else pivot_before
@@ -125,23 +140,43 @@ class Orc(Method):
         how = self.config.teaching.pivot_batch_norm
         return ask_teacher(self.networks[self.pivot], images, how)
 
-    def _elect(
-        self, mean_losses: Mapping[str, float], accuracies: Mapping[str, float]
+    def _promote(
+        self,
+        mean_losses: Mapping[str, float],
+        accuracies: Mapping[str, float],
+        lots: Mapping[str, float] | None = None,
     ) -> dict[str, float]:
-        """Decide ``self.roles`` for this iteration; returns the scores."""
+        """Decide ``self.roles`` for this iteration; returns the scores of the ranking.
+
+        Where the rule is not to elect, the ranking is for the record, and decides nothing.
+        """
         ranking, promotion = self.config.ranking, self.config.promotion
         memory = self.memory.updated(mean_losses, accuracies, ranking.smoothing)
         scores = score_students(ranking.criterion, self.memory, memory, mean_losses)
+        decisive, margin = scores, promotion.margin
+        if promotion.rule != "elected":
+            order = lots or self._by_depth(promotion.rule)
+            # A network that has gone NaN has no score, and teaches under no rule.
+            decisive = {
+                name: order[name] if math.isfinite(score) else score
+                for name, score in scores.items()
+            }
+            margin = 0.0
         self.roles = elect(
-            scores,
+            decisive,
             memory.accuracy,
             self.roles,
             top_k=promotion.top_k,
-            margin=promotion.margin,
+            margin=margin,
             min_accuracy=promotion.min_accuracy,
         )
         self.memory = memory
         return scores
+
+    def _by_depth(self, rule: str) -> dict[str, float]:
+        """A score for each student, the lowest for the deepest or the shallowest."""
+        ranked = sorted(self.depths.values(), reverse=rule == "deepest")
+        return {name: float(ranked.index(depth)) for name, depth in self.depths.items()}
 
     def _intensive_teaching(
         self,

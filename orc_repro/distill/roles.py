@@ -130,10 +130,10 @@ def elect(
     first wins, so that an election never depends on chance.
 
     Raises:
-        ValueError: top_k is not within 1..number of students.
+        ValueError: top_k is not within 0..number of students.
     """
-    if not 1 <= top_k <= len(scores):
-        raise ValueError(f"top_k must be 1..{len(scores)}, got {top_k}")
+    if not 0 <= top_k <= len(scores):
+        raise ValueError(f"top_k must be 0..{len(scores)}, got {top_k}")
     names = list(scores)
     holds = {name: name in incumbent.temporary_teachers for name in names}
     candidates = [

@@ -50,10 +50,14 @@ def test_everyone_may_be_promoted() -> None:
     assert election({"a": 0.3, "b": 0.9, "c": 0.1}, top_k=3).students == ()
 
 
-@pytest.mark.parametrize("top_k", [0, 4])
+@pytest.mark.parametrize("top_k", [-1, 4])
 def test_top_k_outside_the_group_is_refused(top_k: int) -> None:
-    with pytest.raises(ValueError, match=r"top_k must be 1\.\.3, got"):
+    with pytest.raises(ValueError, match=r"top_k must be 0\.\.3, got"):
         election({"a": 0.3, "b": 0.9, "c": 0.1}, top_k=top_k)
+
+
+def test_nobody_is_promoted_where_there_is_no_place() -> None:
+    assert election({"a": 0.3, "b": 0.9}, top_k=0) == Roles("pivot", (), ("a", "b"))
 
 
 def test_on_a_tie_the_incumbent_stays_and_otherwise_the_first_declared_wins() -> None:
