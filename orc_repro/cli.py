@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
-from orc_repro.cells import DEFAULT_STUDY, load_study, plan
+from orc_repro.cells import DEFAULT_STUDY, load_study
 from orc_repro.config import load_params
 from orc_repro.errors import Interrupted, UserError, one_line
 from orc_repro.interruption import SIGNALS
 from orc_repro.memory import is_out_of_memory
+from orc_repro.plan import plan
 from orc_repro.project import reports
 
 app = typer.Typer(
@@ -36,11 +37,10 @@ RestartOption = Annotated[
 
 
 @app.command("plan")
-def plan_command(study: Annotated[Path, typer.Argument()] = DEFAULT_STUDY) -> None:
-    """Expand a study's declaration into its cells.yaml, over which DVC's stages range."""
-    cells, changed = plan(study)
-    state = "written" if changed else "up to date"
-    print(f"{study}/cells.yaml: {len(cells.cells)} cells, {len(cells.pivots)} pivots, {state}")
+def plan_command() -> None:
+    """Expand every study's declaration into cells.yaml and dvc.yaml, and the pools they share."""
+    for line in plan():
+        print(line)
 
 
 @app.command("prepare")
@@ -65,6 +65,20 @@ def pretrain_command(
 
     if not pretrain(load_study(study), pivot, device, restart):
         print(f"{pivot} is trained already; --restart trains it again")
+
+
+@app.command("assist")
+def assist_command(
+    assistant: str,
+    study: StudyOption = DEFAULT_STUDY,
+    device: DeviceOption = "auto",
+    restart: RestartOption = False,
+) -> None:
+    """Train a chain's assistant, once, for every cell that needs it."""
+    from orc_repro.stages.pretrain import assist
+
+    if not assist(load_study(study), assistant, device, restart):
+        print(f"{assistant} is trained already; --restart trains it again")
 
 
 @app.command("train")

@@ -7,8 +7,31 @@ import json
 from pathlib import Path
 from typing import Any
 
-CODE = ("data/batches.py", "data/manifest.py", "data/prepared.py", "distill", "models", "training")
-"""The parts of this package that can change a trained network; ``dvc.yaml`` lists the same."""
+CODE = (
+    "data/batches.py",
+    "data/manifest.py",
+    "data/prepared.py",
+    "distill/host_read.py",
+    "distill/losses.py",
+    "distill/method.py",
+    "distill/roles.py",
+    "models",
+    "training",
+)
+"""The parts of this package that can change any trained network; ``dvc.yaml`` lists the same."""
+
+CE_CODE, _FROZEN, _PEERS = "distill/ce.py", "distill/frozen", "distill/peers"
+METHOD_CODE = {
+    "ce": CE_CODE,
+    "kd": _FROZEN,
+    "takd": _FROZEN,
+    "dgkd": _FROZEN,
+    "dml": _PEERS,
+    "kdcl": _PEERS,
+    "one": _PEERS,
+    "orc": "distill/orc",
+}
+"""What can change the networks that one kind of method trains: a new method retrains nothing."""
 
 
 def canonical_json(content: Any) -> str:
@@ -27,15 +50,15 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def code_files(package: Path = Path(__file__).parent) -> dict[str, str]:
-    """SHA-256 of each result-changing module, by its path in the package."""
+def code_files(kind: str, package: Path = Path(__file__).parent) -> dict[str, str]:
+    """SHA-256 of each module that can change this kind of run, by its path in the package."""
     files: list[Path] = []
-    for part in CODE:
+    for part in (*CODE, METHOD_CODE[kind]):
         path = package / part
         files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
     return {f.relative_to(package).as_posix(): file_digest(f) for f in files}
 
 
-def code_digest(package: Path = Path(__file__).parent) -> str:
-    """SHA-256 over the names and texts of the result-changing modules."""
-    return digest(code_files(package))
+def code_digest(kind: str, package: Path = Path(__file__).parent) -> str:
+    """SHA-256 over the names and texts of the modules that can change this kind of run."""
+    return digest(code_files(kind, package))

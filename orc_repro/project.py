@@ -8,10 +8,12 @@ from pathlib import Path
 PREPARED = Path("data/prepared")
 WEIGHTS = Path("weights/cells")
 PIVOTS = Path("weights/pivots")
+ASSISTANTS = Path("weights/assistants")
 ROLES = Path("roles")
 RESULTS = Path("results")
 REPORTS = Path("reports")
 DEFAULT = "default"
+POOLS = "pools"
 
 
 def trained(study: str) -> Path:

@@ -12,11 +12,11 @@ from torch import nn
 
 from orc_repro.config import AnyMethod, Group, Sgd
 from orc_repro.distill.ce import Ce
-from orc_repro.distill.dgkd import Dgkd
-from orc_repro.distill.kd import Kd
+from orc_repro.distill.frozen.dgkd import Dgkd
+from orc_repro.distill.frozen.kd import Kd
+from orc_repro.distill.frozen.takd import Takd
 from orc_repro.distill.method import Method, StepResult
-from orc_repro.distill.orc import Orc
-from orc_repro.distill.takd import Takd
+from orc_repro.distill.orc.method import Orc
 
 METHODS: dict[str, type[Method]] = {
     "ce": Ce,

@@ -9,10 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from orc_repro.cells import Cells, Declaration, expand
+from orc_repro.cells import Cells
 from orc_repro.config import load_params
 from orc_repro.errors import UserError
-from orc_repro.project import DEFAULT, reports
+from orc_repro.pipelines import pipeline_of, pipeline_text
+from orc_repro.plan import planned
+from orc_repro.project import reports
 from orc_repro.stages.report import report
 from orc_repro.validation import parse
 from orc_repro.yaml_files import read_yaml
@@ -29,16 +31,17 @@ def check() -> None:
         UserError: names the first thing that does not agree.
     """
     params = load_params()
-    for path in sorted(Path("studies").glob("*/study.yaml")):
-        study = path.parent
-        declared = expand(parse(Declaration, read_yaml(path), str(path)), params)
-        written = study / "cells.yaml"
+    for folder, declared in planned(params).items():
+        written = folder / "cells.yaml"
         if parse(Cells, read_yaml(written), str(written)) != declared:
-            raise UserError(f"{written} is not what {path} declares; `orc-repro plan` writes it")
-        pipeline = Path("dvc.yaml") if study.name == DEFAULT else study / "dvc.yaml"
+            raise UserError(f"{written} is not what is declared; `orc-repro plan` writes it")
+        pipeline = pipeline_of(folder)
+        if not pipeline.read_text(encoding="utf-8").endswith(pipeline_text(folder, declared)):
+            raise UserError(f"{pipeline} is not what is declared; `orc-repro plan` writes it")
         if pipeline.with_name("dvc.lock").exists():
             _check_lock(pipeline)
-            _check_report(study)
+        if (folder / "study.yaml").exists():
+            _check_report(folder)
 
 
 def _check_report(study: Path) -> None:
@@ -52,8 +55,11 @@ def _check_report(study: Path) -> None:
 
 
 def _check_lock(pipeline: Path) -> None:
+    """Whether every stage that was run is as it was then; others need not have been run."""
+    locked = read_yaml(pipeline.with_name("dvc.lock"))["stages"]
+    targets = [f"{pipeline}:{stage}" for stage in locked]
     # --dry exits with 0 whatever it would run, so its words have to be read.
-    words = ["dvc", "repro", "--dry", "--allow-missing", str(pipeline)]
+    words = ["dvc", "repro", "--dry", "--allow-missing", "--single-item", *targets]
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", *words], capture_output=True, text=True, env=environment

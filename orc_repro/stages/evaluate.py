@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from orc_repro.cells import Cell, Study
@@ -10,7 +12,7 @@ from orc_repro.data.batches import ResidentImages
 from orc_repro.data.manifest import Manifest
 from orc_repro.errors import UserError
 from orc_repro.files import remove_partials, write_json
-from orc_repro.project import PIVOTS, WEIGHTS, evaluated, trained
+from orc_repro.project import WEIGHTS, evaluated, trained
 from orc_repro.report.results import History, NetworkResult, Result, Score, finite
 from orc_repro.stages.run import manifest_of, resident
 from orc_repro.stages.train import weights_digest
@@ -43,7 +45,7 @@ def evaluate_cell(study: Study, key: str, device: str = "auto") -> Result:
         target_name=group.target,
         networks={
             name: _network_result(
-                key, name, role_of(name, group), test, manifest, best.epoch, recipe, place
+                key, name, role_of(name, cell, group), test, manifest, best.epoch, recipe, place
             )
             for name, best in history.best.items()
         },
@@ -58,10 +60,10 @@ def evaluate_cell(study: Study, key: str, device: str = "auto") -> Result:
     return result
 
 
-def role_of(name: str, group: Group) -> str:
-    """``pivot``, ``target`` or ``student``."""
-    if name == group.pivot:
-        return "pivot"
+def role_of(name: str, cell: Cell, group: Group) -> str:
+    """``pivot``, ``assistant``, ``target`` or ``student``."""
+    if name in cell.teachers:
+        return "pivot" if name == group.pivot else "assistant"
     return "target" if name == group.target else "student"
 
 
@@ -100,8 +102,8 @@ def _network_result(
 def _pivot_before(
     cell: Cell, group: Group, test: ResidentImages, manifest: Manifest, device: torch.device
 ) -> float | None:
-    if cell.pivot is None or group.pivot is None:
+    if group.pivot is None or group.pivot not in cell.teachers:
         return None
     network = build_network(group.pivot, manifest, 0, device)
-    load_weights(network, PIVOTS / f"{cell.pivot}.safetensors")
+    load_weights(network, Path(cell.teachers[group.pivot]))
     return evaluate(network, test, manifest.num_classes).top1

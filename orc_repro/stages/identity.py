@@ -58,7 +58,7 @@ class Identity:
                 "key": self.key,
                 "seed": self.seed,
                 "starts_from": self.starts_from,
-                "code": code_digest(),
+                "code": code_digest(self.method.kind),
             }
         )[:32]
 
@@ -68,7 +68,9 @@ class Identity:
         config = self.resolved_config()
         config.pop("fingerprint")
         parts = dict(pair for key, value in config.items() for pair in flat(key, value))
-        return parts | {f"code of {name}": found for name, found in code_files().items()}
+        return parts | {
+            f"code of {name}": found for name, found in code_files(self.method.kind).items()
+        }
 
     def made_with(self, device: torch.device) -> dict[str, str]:
         """What else can change a result's last bits; and the commit."""

@@ -1,31 +1,29 @@
-"""``pretrain``: a pivot is trained alone, once, before any cell that needs it."""
+"""``pretrain`` and ``assist``: what is trained once, before any cell that needs it."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from orc_repro.cells import Study
 from orc_repro.config import CeConfig, Group
-from orc_repro.distill import build_method
+from orc_repro.distill import METHODS, build_method
 from orc_repro.files import write_json
 from orc_repro.fingerprint import file_digest
-from orc_repro.project import PIVOTS, trained
+from orc_repro.project import ASSISTANTS, PIVOTS, trained
 from orc_repro.stages.identity import Identity
 from orc_repro.stages.run import Run, manifest_of
-from orc_repro.stages.train import history_of
+from orc_repro.stages.train import digest_of, history_of, load_teachers
 from orc_repro.training.device import pick_device, set_up
-from orc_repro.training.networks import build_network, save_weights
+from orc_repro.training.networks import build_network, build_networks, save_weights
 
 
 def pretrain(study: Study, key: str, device: str = "auto", restart: bool = False) -> bool:
-    """Train a pivot; writes ``weights/pivots/<key>.safetensors`` of its last epoch.
+    """Train a pivot alone; writes ``weights/pivots/<key>.safetensors`` of its last epoch.
 
     Returns:
         False if that was done before, and nothing had to be.
     """
     pivot = study.pivot(key)
-    recipe = study.params.recipes[pivot.recipe]
-    place = pick_device(device)
-    set_up(recipe)
-    manifest = manifest_of(pivot.dataset)
     alone = Group(pivot=None, students=(pivot.network,), target=pivot.network)
     identity = Identity(
         study=study.name,
@@ -35,24 +33,67 @@ def pretrain(study: Study, key: str, device: str = "auto", restart: bool = False
         group_name=pivot.network,
         group=alone,
         recipe_name=pivot.recipe,
-        recipe=recipe,
+        recipe=study.params.recipes[pivot.recipe],
         method_name="pretrain",
         method=CeConfig(kind="ce"),
         seed=pivot.seed,
-        manifest=manifest,
+        manifest=manifest_of(pivot.dataset),
         starts_from="random weights",
     )
+    return _train_once(study, identity, {}, PIVOTS, device, restart)
+
+
+def assist(study: Study, key: str, device: str = "auto", restart: bool = False) -> bool:
+    """Train an assistant of a chain, as the target of what is larger in its group.
+
+    Writes ``weights/assistants/<key>.safetensors`` of its last epoch. Returns as :func:`pretrain`.
+    """
+    assistant = study.assistant(key)
+    method = study.params.methods[assistant.method]
+    identity = Identity(
+        study=study.name,
+        key=key,
+        experiment="orc/assistants",
+        dataset=assistant.dataset,
+        group_name=assistant.group,
+        group=study.params.groups[assistant.group].up_to(assistant.network),
+        recipe_name=assistant.recipe,
+        recipe=study.params.recipes[assistant.recipe],
+        method_name=assistant.method,
+        method=METHODS[method.kind].for_assistants(method),
+        seed=assistant.seed,
+        manifest=manifest_of(assistant.dataset),
+        starts_from=digest_of(assistant.teachers),
+    )
+    return _train_once(study, identity, assistant.teachers, ASSISTANTS, device, restart)
+
+
+def _train_once(
+    study: Study,
+    identity: Identity,
+    teachers: dict[str, str],
+    folder: Path,
+    device: str,
+    restart: bool,
+) -> bool:
+    recipe, group, key = identity.recipe, identity.group, identity.key
+    place = pick_device(device)
+    set_up(recipe)
+    weights, summary = folder / f"{key}.safetensors", trained(study.name) / f"{key}.json"
     with Run(identity, place, study.params, restart) as run:
-        if run.is_finished(trained(study.name) / f"{key}.json"):
+        if run.is_finished(summary):
             run.settle()
             return False
-        # Another stream than a cell's: a student of the pivot's architecture is not its twin.
-        network = build_network(pivot.network, manifest, pivot.seed, place, stream="pretrain")
-        method = build_method(identity.method, alone, {pivot.network: network}, recipe.optimizer)
-        done = run.train(method, pivot.network)
-        weights = PIVOTS / f"{key}.safetensors"
-        save_weights(network.state_dict(), weights)
-        summary = trained(study.name) / f"{key}.json"
+        # Another stream than a cell's: a student of the same architecture is not its twin.
+        target = build_network(
+            group.target, identity.manifest, identity.seed, place, stream="pretrain"
+        )
+        networks = build_networks(tuple(teachers), identity.manifest, identity.seed, place)
+        load_teachers(networks, teachers)
+        networks[group.target] = target
+        method = build_method(identity.method, group, networks, recipe.optimizer)
+        done = run.train(method, group.target)
+        save_weights(target.state_dict(), weights)
         write_json(summary, history_of(identity, done).model_dump(mode="json"))
         run.finish(
             {"training/history.json": summary}, file_digest(weights), [weights, summary], done

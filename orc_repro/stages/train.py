@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+
+from torch import nn
 
 from orc_repro.cells import Cell, Study
 from orc_repro.data.manifest import Manifest
 from orc_repro.distill import METHODS, build_method
 from orc_repro.files import write_json
 from orc_repro.fingerprint import digest, file_digest
-from orc_repro.project import PIVOTS, ROLES, WEIGHTS, trained
+from orc_repro.project import ROLES, WEIGHTS, trained
 from orc_repro.report.results import BestEpoch, History, finite
 from orc_repro.stages.identity import Identity
 from orc_repro.stages.run import Run, manifest_of
@@ -24,7 +27,6 @@ from orc_repro.training.state import Progressed
 def identify(study: Study, key: str, cell: Cell, manifest: Manifest) -> Identity:
     """A cell's identity; needs its prepared data and its pivot's weights to be there."""
     group, recipe, method = study.parts(cell)
-    pivot = PIVOTS / f"{cell.pivot}.safetensors"
     return Identity(
         study=study.name,
         key=key,
@@ -38,8 +40,23 @@ def identify(study: Study, key: str, cell: Cell, manifest: Manifest) -> Identity
         method=method,
         seed=cell.seed,
         manifest=manifest,
-        starts_from=file_digest(pivot) if cell.pivot and pivot.exists() else "random weights",
+        starts_from=digest_of(cell.teachers),
     )
+
+
+def digest_of(teachers: Mapping[str, str]) -> str:
+    """One hash over the weights that a run's teachers start with; they need not be there."""
+    files = [Path(path) for path in teachers.values()]
+    if not files or not all(file.exists() for file in files):
+        return "random weights"
+    found = [file_digest(file) for file in files]
+    return found[0] if len(found) == 1 else digest(dict(zip(teachers, found, strict=True)))
+
+
+def load_teachers(networks: Mapping[str, nn.Module], teachers: Mapping[str, str]) -> None:
+    """Give the networks that were trained before their weights."""
+    for name, path in teachers.items():
+        load_weights(networks[name], Path(path))
 
 
 def train(study: Study, key: str, device: str = "auto", restart: bool = False) -> bool:
@@ -63,8 +80,7 @@ def train(study: Study, key: str, device: str = "auto", restart: bool = False) -
             return False
         names = METHODS[config.kind].networks_of(group)
         networks = build_networks(names, manifest, cell.seed, place)
-        if cell.pivot is not None and group.pivot is not None:
-            load_weights(networks[group.pivot], PIVOTS / f"{cell.pivot}.safetensors")
+        load_teachers(networks, cell.teachers)
         method = build_method(config, group, networks, recipe.optimizer)
         done = run.train(method, group.target)
 

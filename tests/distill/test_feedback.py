@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from orc_repro.distill.feedback import draw_partners, feedback_probabilities
+from orc_repro.distill.orc.feedback import draw_partners, feedback_probabilities
 
 # Two students, four samples. The first errs on samples 0 and 1, the second on 1, 2 and 3.
 LOSSES = torch.tensor([[2.0, 2.0, 0.0, 0.0], [0.0, 3.0, 3.0, 6.0]])  # means 1 and 3

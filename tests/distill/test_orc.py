@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from orc_repro.config import OrcConfig
 from orc_repro.distill import Ce, Kd, Orc, StepResult
-from orc_repro.distill.feedback import draw_partners, feedback_probabilities
+from orc_repro.distill.orc.feedback import draw_partners, feedback_probabilities
 from orc_repro.distill.roles import Roles
 from tests.helpers import KD, SGD, group_of, orc_config, tiny_batch, tiny_networks
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from orc_repro.distill import Orc
-from orc_repro.distill.orc import depth_of
+from orc_repro.distill.orc.method import depth_of
 from orc_repro.distill.roles import Roles
 from orc_repro.models import build
 from tests.helpers import SGD, group_of, orc_config, tiny_batch, tiny_networks

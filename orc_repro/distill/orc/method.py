@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from orc_repro.config import Group, OrcConfig, Sgd
 from orc_repro.distill import losses
-from orc_repro.distill.feedback import draw_partners, feedback_probabilities
 from orc_repro.distill.host_read import HostRead
 from orc_repro.distill.method import Method, StepResult, ask_teacher, count_correct
+from orc_repro.distill.orc.feedback import draw_partners, feedback_probabilities
 from orc_repro.distill.roles import Memory, Roles, elect, score_students
 
 

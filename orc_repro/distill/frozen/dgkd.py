@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from orc_repro.config import AnyMethod, DgkdConfig, Group
-from orc_repro.distill.kd import Kd
+from orc_repro.distill.frozen.kd import Kd
 
 
 class Dgkd(Kd):

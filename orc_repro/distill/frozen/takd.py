@@ -5,7 +5,7 @@ AAAI 2020): a chain from the pivot to the target, each network taught by the one
 from __future__ import annotations
 
 from orc_repro.config import Group
-from orc_repro.distill.kd import Kd
+from orc_repro.distill.frozen.kd import Kd
 
 
 class Takd(Kd):

@@ -1,0 +1,1 @@
+"""Methods whose teachers are trained beforehand and never change."""

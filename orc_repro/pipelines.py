@@ -1,0 +1,186 @@
+"""Pipelines as text: the ``dvc.yaml`` of a study or a pool.
+
+Written, not templated by DVC, where DVC has no template: it cannot fill in a list of dependencies,
+and a table's report depends on its own cells alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from orc_repro.cells import Cells
+from orc_repro.fingerprint import CE_CODE, CODE
+from orc_repro.project import DEFAULT, POOLS, evaluated, reports, trained
+
+PREPARE = ("data/sources.py", "data/manifest.py", "data/prepared.py")
+EVALUATE = (
+    "data/manifest.py",
+    "data/prepared.py",
+    "models",
+    "stages/evaluate.py",
+    "training/evaluate.py",
+)
+
+
+def pipeline_of(folder: Path) -> Path:
+    """Where a study's or pool's stages are; the default study's are the root's."""
+    return Path("dvc.yaml") if folder.name == DEFAULT else folder / "dvc.yaml"
+
+
+def pipeline_text(folder: Path, cells: Cells) -> str:
+    """What is in a study's or pool's ``dvc.yaml``."""
+    text = _stages(folder) if cells.datasets else "stages:\n"
+    if POOLS not in folder.parts:
+        text += _report(folder, cells)
+    if folder.name == DEFAULT:
+        text += f"\nplots:\n  - {reports(DEFAULT).as_posix()}/figures\n"
+    return text
+
+
+def _stages(folder: Path) -> str:
+    """``prepare``, ``pretrain``, ``assist``, ``train`` and ``evaluate`` over a ``cells.yaml``."""
+    cells, name = (folder / "cells.yaml").as_posix(), folder.name
+    study = "" if name == DEFAULT else f" --study {folder.as_posix()}"
+    results = trained(name).as_posix()
+    own_params = "recipes.${item.recipe}"
+    return "\n".join(
+        [
+            "vars:",
+            f"  - {cells if name == DEFAULT else 'cells.yaml'}",
+            "",
+            "stages:",
+            *_foreach(
+                folder,
+                "prepare",
+                "datasets",
+                f"prepare ${{key}}{study}",
+                deps=(*_code(PREPARE), "${item.input}"),
+                params=["data.${key}"],
+                outs=["data/prepared/${key}"],
+            ),
+            *_foreach(
+                folder,
+                "pretrain",
+                "pivots",
+                f"pretrain ${{key}}{study}",
+                deps=(*_code([*CODE, CE_CODE]), "data/prepared/${item.dataset}"),
+                params=[own_params],
+                entry=f"{cells}: pivots.${{key}}",
+                outs=["weights/pivots/${key}.safetensors"],
+                kept=[f"{results}/${{key}}.json"],
+            ),
+            *_foreach(
+                folder,
+                "assist",
+                "assistants",
+                f"assist ${{key}}{study}",
+                deps=(*_trained_from(), "data/prepared/${item.dataset}", "${item.starts_from}"),
+                params=["groups.${item.group}", "methods.${item.method}", own_params],
+                entry=f"{cells}: assistants.${{key}}",
+                outs=["weights/assistants/${key}.safetensors"],
+                kept=[f"{results}/${{key}}.json"],
+            ),
+            *_foreach(
+                folder,
+                "train",
+                "cells",
+                f"train ${{key}}{study}",
+                deps=(*_trained_from(), "data/prepared/${item.dataset}", "${item.starts_from}"),
+                params=["groups.${item.group}", "methods.${item.method}", own_params],
+                entry=f"{cells}: cells.${{key}}",
+                outs=["weights/cells/${key}", "roles/${key}.parquet"],
+                kept=[f"{results}/${{key}}.json"],
+            ),
+            *_foreach(
+                folder,
+                "evaluate",
+                "cells",
+                f"evaluate ${{key}}{study}",
+                deps=(
+                    *_code(EVALUATE),
+                    "data/prepared/${item.dataset}",
+                    f"{results}/${{key}}.json",
+                    "weights/cells/${key}",
+                    "${item.starts_from}",
+                ),
+                kept=[f"{evaluated(name).as_posix()}/${{key}}.json"],
+            ),
+            "",
+        ]
+    )
+
+
+def _report(folder: Path, cells: Cells) -> str:
+    """``report``, which depends on the results of the study's own cells and on no others."""
+    shown = reports(folder.name).as_posix()
+    study = "" if folder.name == DEFAULT else f" --study {folder.as_posix()}"
+    results = [
+        f"{where(cell.study).as_posix()}/{key}.json"
+        for key, cell in cells.cells.items()
+        for where in (trained, evaluated)
+    ]
+    lines = [
+        "report:",
+        *_wdir(folder),
+        f"  cmd: python -m orc_repro report{study}",
+        "  deps:",
+        *_items(["orc_repro/report", "orc_repro/stages/report.py"]),
+        *_items([f"{folder.as_posix()}/cells.yaml", *results]),
+        "  outs:",
+        *_kept([f"{shown}/table.md", f"{shown}/figures"]),
+        "  metrics:",
+        *_kept([f"{shown}/summary.json"]),
+    ]
+    return "\n".join(f"  {line}" for line in lines) + "\n"
+
+
+def _trained_from() -> tuple[str, ...]:
+    return (*_code(CODE), "${item.code}")
+
+
+def _code(parts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"orc_repro/{part}" for part in parts)
+
+
+def _wdir(folder: Path) -> list[str]:
+    if folder.name == DEFAULT:
+        return []
+    return [f"  wdir: {'/'.join('..' for _ in folder.parts)}"]
+
+
+def _items(paths: Iterable[str]) -> list[str]:
+    return [f"    - {path}" for path in paths]
+
+
+def _kept(paths: Iterable[str]) -> list[str]:
+    """Outputs that are in git instead of DVC's cache."""
+    return [line for path in paths for line in (f"    - {path}:", "        cache: false")]
+
+
+def _foreach(
+    folder: Path,
+    stage: str,
+    over: str,
+    command: str,
+    *,
+    deps: Iterable[str],
+    params: Iterable[str] = (),
+    entry: str = "",
+    outs: Iterable[str] = (),
+    kept: Iterable[str] = (),
+) -> list[str]:
+    lines = [
+        *_wdir(folder),
+        f"  cmd: python -m orc_repro {command}",
+        "  deps:",
+        *_items(deps),
+    ]
+    if params:
+        lines += ["  params:", *_items(params)]
+    if entry:
+        path, _, key = entry.partition(": ")
+        lines += [f"    - {path}:", f"        - {key}"]
+    lines += ["  outs:", *_items(outs), *_kept(kept)]
+    body = "\n".join(f"    {line}" for line in lines)
+    return [f"  {stage}:", f"    foreach: ${{{over}}}", "    do:", body, ""]
