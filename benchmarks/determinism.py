@@ -17,7 +17,7 @@ STEPS = 10
 
 def main(rounds: int) -> None:
     """Print milliseconds a step, and the ratio to kernels that are free to differ."""
-    recipe = load_params().recipes["cifar10-pilot"]
+    recipe = load_params().recipes["cifar10-brief"]
     steps = Steps()
 
     def made(deterministic: bool) -> None:

@@ -39,7 +39,7 @@ class Steps:
             .to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             for name in names
         }
-        recipe = params.recipes["cifar10-pilot"]
+        recipe = params.recipes["cifar10-brief"]
         self.method: Method = build_method(config, self.group, networks, recipe.optimizer)
         self.method.train()
         count = 40 * batch_size

@@ -110,12 +110,13 @@ def evaluate_command(
 @app.command("report")
 def report_command(study: StudyOption = DEFAULT_STUDY) -> None:
     """Write a study's tables and figures from its result files; tell MLflow the end figures."""
-    from orc_repro.stages.report import deliver_finals, report
+    from orc_repro.stages.report import deliver_finals, report, write_all_results
 
     folder = report(study)
+    write_all_results()
     for problem in deliver_finals(load_study(study)):
         print(f"warning: {problem}", file=sys.stderr)
-    print(f"{folder}: table.md, results.csv, runs.csv, summary.json and figures/ are written")
+    print(f"{folder}: table.md, summary.json and figures/ are written, and every result so far")
 
 
 @app.command("table")
@@ -144,11 +145,25 @@ def tables_command(
 def run_command(
     targets: Annotated[list[str] | None, typer.Argument(help="Stages, as train@CELL.")] = None,
     study: StudyOption = DEFAULT_STUDY,
+    table: Annotated[
+        str | None, typer.Option("--table", help="A study's name or how it begins, as table02.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=256, help="Stages side by side.")
+    ] = None,
 ) -> None:
     """Run a study's pipeline through DVC; a signal ends all of it in order, to be continued."""
+    from orc_repro.stages.jobs import find_job, find_study, jobs_of, with_all_before
     from orc_repro.stages.pipeline import run_pipeline
+    from orc_repro.stages.workers import run_side_by_side
 
-    run_pipeline(study, targets or [])
+    study = study if table is None else find_study(table)
+    jobs = jobs_of(study)
+    named = [find_job(jobs, target) for target in targets or ["report"]]
+    if workers is None:
+        run_pipeline([job.address for job in named])
+    else:
+        run_side_by_side(with_all_before(named, jobs), workers)
 
 
 @app.command("check")

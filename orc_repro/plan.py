@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -37,10 +38,10 @@ class PivotDeclaration(Strict):
 
 
 class Row(Strict):
-    """Methods compared on one dataset and group, under one recipe, over the same seeds."""
+    """Methods on one dataset, each in every group, under one recipe and over the same seeds."""
 
     dataset: str
-    group: str
+    groups: tuple[str, ...] = Field(min_length=1, strict=False)
     recipe: str
     pivot: PivotDeclaration
     methods: tuple[str, ...] = Field(min_length=1, strict=False)
@@ -62,10 +63,10 @@ class Declaration(Strict):
     def _no_row_twice(self) -> Self:
         seen: set[tuple[str, str, str]] = set()
         for row in self.rows:
-            for method in row.methods:
-                cell = (row.dataset, row.group, method)
+            for group, method in product(row.groups, row.methods):
+                cell = (row.dataset, group, method)
                 if cell in seen:
-                    raise ValueError(f"{method} on {row.dataset} and {row.group} is declared twice")
+                    raise ValueError(f"{method} on {row.dataset} and {group} is declared twice")
                 seen.add(cell)
         return self
 
@@ -101,14 +102,13 @@ def expand(declaration: Declaration, params: Params, study: str | None) -> Cells
     for row in declaration.rows:
         _check_names(row, params)
         found.datasets[row.dataset] = Dataset(input=_input_of(params, row.dataset))
-        group = params.groups[row.group]
-        for method in row.methods:
-            teachers = _teachers(row, method, group, params, found)
+        for group, method in product(row.groups, row.methods):
+            teachers = _teachers(row, method, group, params.groups[group], params, found)
             for seed in row.seeds:
                 cell = Cell(
                     study=study or row.dataset,
                     dataset=row.dataset,
-                    group=row.group,
+                    group=group,
                     method=method,
                     recipe=row.recipe,
                     seed=seed,
@@ -116,14 +116,14 @@ def expand(declaration: Declaration, params: Params, study: str | None) -> Cells
                     starts_from=_last(teachers, row.dataset),
                     code=_code_of(params, method),
                 )
-                _add(found.cells, slug(row.dataset, row.group, method, f"s{seed}"), cell)
+                _add(found.cells, slug(row.dataset, group, method, f"s{seed}"), cell)
     return found
 
 
 def _check_names(row: Row, params: Params) -> None:
     for section, names in (
         ("data", [row.dataset]),
-        ("groups", [row.group]),
+        ("groups", row.groups),
         ("recipes", [row.recipe, row.pivot.recipe]),
         ("methods", row.methods),
     ):
@@ -142,7 +142,9 @@ def _add(entries: dict[str, Entry], key: str, entry: Entry) -> None:
         raise UserError(f"'{key}' is declared twice, and not the same: {entries[key]} and {entry}")
 
 
-def _teachers(row: Row, method: str, group: Group, params: Params, found: Cells) -> dict[str, str]:
+def _teachers(
+    row: Row, method: str, name: str, group: Group, params: Params, found: Cells
+) -> dict[str, str]:
     """What a method wants trained before, as paths of weights by name; adds it to the cells."""
     from orc_repro.distill import METHODS  # here: reading a plan loads no torch
 
@@ -151,30 +153,30 @@ def _teachers(row: Row, method: str, group: Group, params: Params, found: Cells)
         names = kind.teachers_of(group)
     except ValueError:
         raise UserError(
-            f"params.yaml: groups.{row.group}.pivot is null; {method} needs a pivot"
+            f"params.yaml: groups.{name}.pivot is null; {method} needs a pivot"
         ) from None
     paths = {}
-    for name in names:
-        if name == group.pivot:
-            key = slug(row.dataset, name, row.pivot.recipe, f"s{row.pivot.seed}")
+    for network in names:
+        if network == group.pivot:
+            key = slug(row.dataset, network, row.pivot.recipe, f"s{row.pivot.seed}")
             pivot = Pivot(
-                dataset=row.dataset, network=name, recipe=row.pivot.recipe, seed=row.pivot.seed
+                dataset=row.dataset, network=network, recipe=row.pivot.recipe, seed=row.pivot.seed
             )
             _add(found.pivots, key, pivot)
-            paths[name] = (PIVOTS / f"{key}.safetensors").as_posix()
+            paths[network] = (PIVOTS / f"{key}.safetensors").as_posix()
         else:
-            paths[name] = _assistant(row, method, name, group, params, found)
+            paths[network] = _assistant(row, method, name, group.up_to(network), params, found)
     return paths
 
 
-def _assistant(row: Row, method: str, name: str, group: Group, params: Params, found: Cells) -> str:
-    teachers = _teachers(row, method, group.up_to(name), params, found)
+def _assistant(row: Row, method: str, name: str, chain: Group, params: Params, found: Cells) -> str:
+    teachers = _teachers(row, method, name, chain, params, found)
     recipe, seed = row.pivot.recipe, row.pivot.seed
-    key = slug(row.dataset, row.group, method, name, recipe, f"s{seed}")
+    key = slug(row.dataset, name, method, chain.target, recipe, f"s{seed}")
     assistant = Assistant(
         dataset=row.dataset,
-        group=row.group,
-        network=name,
+        group=name,
+        network=chain.target,
         method=method,
         recipe=recipe,
         seed=seed,

@@ -20,7 +20,7 @@ REAL = Path(os.environ.get("ORC_REAL_DATA") or ROOT.parent / "shared" / "data")
 
 def copy_project(to: Path, edit: Callable[[dict[str, Any]], None], row: dict[str, Any]) -> Path:
     """Copy code and declarations; ``edit`` changes params.yaml, ``row`` the default study."""
-    for name in ("orc_repro", "studies"):
+    for name in ("orc_repro", "studies/default"):
         # Neither caches nor locks: a copy has the results of no study.
         unwanted = shutil.ignore_patterns("__pycache__", "dvc.lock")
         shutil.copytree(ROOT / name, to / name, ignore=unwanted)

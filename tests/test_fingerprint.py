@@ -9,8 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from orc_repro.distill import METHODS
 from orc_repro.files import write_json
-from orc_repro.fingerprint import CODE, canonical_json, code_digest, digest, file_digest
+from orc_repro.fingerprint import (
+    CODE,
+    METHOD_CODE,
+    canonical_json,
+    code_digest,
+    digest,
+    file_digest,
+)
 from orc_repro.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[1]
@@ -38,17 +46,42 @@ def test_code_that_changes_results_changes_the_fingerprint_and_tracking_does_not
 ) -> None:
     package = tmp_path / "orc_repro"
     shutil.copytree(ROOT / "orc_repro", package)
-    before = code_digest(package)
+    before = {kind: code_digest(kind, package) for kind in METHOD_CODE}
+    assert before == {kind: code_digest(kind) for kind in METHOD_CODE}
+
+    def changed() -> set[str]:
+        return {kind for kind in METHOD_CODE if code_digest(kind, package) != before[kind]}
+
     (package / "tracking" / "runlog.py").write_text("# another log")
     (package / "cli.py").write_text("# another command line")
-    assert code_digest(package) == before == code_digest()
+    (package / "distill" / "__init__.py").write_text("# another list of methods")
+    assert changed() == set()
+    (package / "distill" / "frozen" / "dgkd.py").write_text("# another method")
+    assert changed() == {"kd", "takd", "dgkd"}
     (package / "distill" / "losses.py").write_text("# another loss")
-    assert code_digest(package) != before
+    assert changed() == set(METHOD_CODE)
 
 
-@pytest.mark.parametrize("path", ["dvc.yaml", "studies/pilot_cifar10/dvc.yaml"])
-@pytest.mark.parametrize("stage", ["pretrain", "train"])
+def test_every_module_that_a_method_loads_is_in_its_fingerprint() -> None:
+    listed = {*CODE, *METHOD_CODE.values()}
+    for path in (ROOT / "orc_repro/distill").rglob("*.py"):
+        name = path.relative_to(ROOT / "orc_repro").as_posix()
+        assert name == "distill/__init__.py" or any(
+            name == part or name.startswith(f"{part}/") for part in listed
+        )
+    for kind, part in METHOD_CODE.items():
+        own = ROOT / "orc_repro" / part
+        for path in own.rglob("*.py") if own.is_dir() else [own]:
+            for other in set(METHOD_CODE.values()) - {part}:
+                module = f"orc_repro.{other.removesuffix('.py').replace('/', '.')}"
+                assert module not in path.read_text(), f"{kind} also depends on {other}"
+    assert set(METHOD_CODE) == set(METHODS)
+
+
+@pytest.mark.parametrize("path", ["dvc.yaml", "studies/pools/cifar100/dvc.yaml"])
+@pytest.mark.parametrize("stage", ["pretrain", "assist", "train"])
 def test_dvc_depends_on_the_code_that_the_fingerprint_covers(path: str, stage: str) -> None:
     deps = read_yaml(ROOT / path)["stages"][stage]["do"]["deps"]
     code = [d.removeprefix("orc_repro/") for d in deps if d.startswith("orc_repro")]
-    assert sorted(code) == sorted(CODE)
+    assert ("${item.code}" in deps) != (stage == "pretrain")
+    assert sorted(code) == sorted([*CODE, "distill/ce.py"] if stage == "pretrain" else CODE)

@@ -16,7 +16,8 @@ from tests.project import REAL, command, copy_project
 pytestmark = pytest.mark.skipif(
     not (REAL / "unpack.py").exists(), reason="real CIFAR images are not beside the checkout"
 )
-METHODS = ["ce", "kd", "orc"]
+CHAINS = ["dgkd", "takd"]
+METHODS = sorted(["ce", "kd", *CHAINS, "orc"])
 
 
 def shrink(params: dict[str, Any]) -> None:
@@ -29,7 +30,7 @@ def shrink(params: dict[str, Any]) -> None:
         "students": ["resnet8.a", "resnet8"],
         "target": "resnet8",
     }
-    recipe = params["recipes"]["cifar10-pilot"]
+    recipe = params["recipes"]["cifar10-brief"]
     recipe |= {"epochs": 2, "batch_size": 32, "cpu_threads": 1}
 
 
@@ -37,9 +38,10 @@ def shrink(params: dict[str, Any]) -> None:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     row = {
         "dataset": "slice",
-        "group": "small",
-        "recipe": "cifar10-pilot",
-        "pivot": {"recipe": "cifar10-pilot", "seed": 0},
+        "groups": ["small"],
+        "recipe": "cifar10-brief",
+        "pivot": {"recipe": "cifar10-brief", "seed": 0},
+        "methods": METHODS,
         "seeds": [0],
     }
     project = copy_project(tmp_path_factory.mktemp("cifar"), shrink, row)
@@ -51,7 +53,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for words in (
         ["plan"],
         ["prepare", "slice"],
-        ["pretrain", "slice-resnet14-cifar10-pilot-s0"],
+        ["pretrain", "slice-resnet14-cifar10-brief-s0"],
+        *(["assist", f"slice-small-{m}-resnet8-a-cifar10-brief-s0"] for m in CHAINS),
         *(["train", f"slice-small-{m}-s0"] for m in METHODS),
         *(["evaluate", f"slice-small-{m}-s0"] for m in METHODS),
         ["report"],
@@ -71,7 +74,9 @@ def test_every_method_was_trained_and_evaluated_on_a_hundred_classes(project: Pa
         assert top5 is not None and 0 <= top1 <= top5 <= 100
         mean = sum(result.target.last.class_top1) / 100  # two test images in every class
         assert mean == pytest.approx(top1)
-    assert results["kd"].pivot_before == results["orc"].pivot_before is not None
+    before = {results[method].pivot_before for method in ("kd", "orc", "dgkd")}
+    assert len(before) == 1 and None not in before
+    assert results["takd"].pivot_before is None
     assert results["kd"].networks["resnet14"].last.top1 == results["kd"].pivot_before
     assert sum(results["orc"].elected.values()) == 2 * (400 // 32)
 
@@ -85,13 +90,14 @@ def test_the_role_table_agrees_with_the_result(project: Path) -> None:
 
 def test_the_report_has_a_row_for_each_network_and_says_what_was_not_run(project: Path) -> None:
     rows = pd.read_csv(project / "reports/results.csv")
-    assert len(rows) == 1 + 2 + 3
-    assert set(rows["role"]) == {"target", "student", "pivot"}
+    counts = {"ce": 1, "kd": 2, "takd": 2, "dgkd": 3, "orc": 3}
+    assert rows.groupby("method").size().to_dict() == counts
+    assert set(rows["role"]) == {"target", "student", "pivot", "assistant"}
     text = (project / "reports/table.md").read_text()
     for method in METHODS:
         assert f"| {method} | resnet8 |" in text
     runs = pd.read_csv(project / "reports/runs.csv")
-    assert runs["run_id"].str.len().tolist() == [32] * 3
+    assert runs["run_id"].str.len().tolist() == [32] * len(METHODS)
 
 
 def test_one_finished_run_for_each_method_with_names_that_compare(project: Path) -> None:
@@ -121,7 +127,7 @@ def test_one_finished_run_for_each_method_with_names_that_compare(project: Path)
     files = {f.path for f in client.list_artifacts(orc.info.run_id, "roles")}
     assert files == {"roles/events.parquet"}
     parents = client.search_runs([experiment.experiment_id], "tags.level = 'row'")
-    assert sorted(p.data.metrics["agg/n_seeds"] for p in parents) == [1.0] * 3
+    assert sorted(p.data.metrics["agg/n_seeds"] for p in parents) == [1.0] * len(METHODS)
 
 
 def test_training_a_cell_again_gives_the_same_bytes(project: Path) -> None:

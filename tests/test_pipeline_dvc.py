@@ -38,7 +38,7 @@ def stages_run(output: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    row = {"group": "small", "seeds": [0]}
+    row = {"groups": ["small"], "seeds": [0]}
     project = copy_project(tmp_path_factory.mktemp("dvc"), shrink, row)
     git(project, "init", "-q")
     command(project, "dvc", "init", "-q")

@@ -15,9 +15,10 @@ BASELINE = "ce"
 
 
 def network_rows(results: Sequence[Result]) -> pd.DataFrame:
-    """One row per dataset, group, method, network and seed; accuracies in percent."""
+    """One row per cell and network; accuracies in percent."""
     rows = [
         {
+            "cell": result.cell,
             "dataset": result.dataset,
             "group": result.group,
             "recipe": result.recipe,

@@ -14,12 +14,12 @@ from orc_repro.config import load_params
 from orc_repro.errors import UserError
 from orc_repro.pipelines import pipeline_of, pipeline_text
 from orc_repro.plan import planned
-from orc_repro.project import reports
-from orc_repro.stages.report import report
+from orc_repro.project import REPORTS, reports
+from orc_repro.stages.report import report, write_all_results
 from orc_repro.validation import parse
 from orc_repro.yaml_files import read_yaml
 
-COMPARED = ("results.csv", "table.md", "summary.json")
+COMPARED = ("table.md", "summary.json")
 
 
 def check() -> None:
@@ -42,6 +42,7 @@ def check() -> None:
             _check_lock(pipeline)
         if (folder / "study.yaml").exists():
             _check_report(folder)
+    _check_results()
 
 
 def _check_report(study: Path) -> None:
@@ -52,6 +53,14 @@ def _check_report(study: Path) -> None:
             path = shown / name
             if not path.exists() or path.read_bytes() != (Path(folder) / name).read_bytes():
                 raise UserError(f"{path} is not what the results give; run `orc-repro report`")
+
+
+def _check_results() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        write_all_results(Path(folder))
+        path = REPORTS / "results.csv"
+        if not path.exists() or path.read_bytes() != (Path(folder) / path.name).read_bytes():
+            raise UserError(f"{path} is not what the results give; run `orc-repro report`")
 
 
 def _check_lock(pipeline: Path) -> None:

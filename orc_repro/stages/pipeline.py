@@ -7,36 +7,30 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from orc_repro.errors import UserError
 from orc_repro.interruption import RUNNER, Interruption
-from orc_repro.project import DEFAULT
 
 LOOK_S = 0.2
 PATIENCE_S = 120.0  # a step under way is finished and saved; a large model takes its time
 
 
-def run_pipeline(study: Path, targets: list[str]) -> None:
-    """``dvc repro`` of a study, or of some of its stages.
+def run_pipeline(targets: list[str]) -> None:
+    """``dvc repro`` of pipelines, or of stages by their addresses, and of all they depend on.
 
     DVC that is told to terminate would leave its command running. Here a request to stop goes to
     the command; DVC sees it end, gives its locks back and ends too. If this process is killed
     instead, a run notices that it is gone, and stops.
 
     Raises:
-        UserError: a stage failed, or there is no such pipeline.
+        UserError: a stage failed.
         Interrupted: a stop was requested, and nothing is running any more.
     """
-    pipeline = Path("dvc.yaml") if study.resolve().name == DEFAULT else study / "dvc.yaml"
-    if not pipeline.exists():
-        raise UserError(f"{pipeline} does not exist; run this in the folder of the project")
-    words = [f"{pipeline}:{target}" for target in targets] or [str(pipeline)]
     with Interruption() as stop:
         child = subprocess.Popen(
-            [sys.executable, "-m", "dvc", "repro", *words],
+            [sys.executable, "-m", "dvc", "repro", *targets],
             start_new_session=True,  # a terminal's Ctrl-C comes here alone, and is passed on once
-            preexec_fn=_listen,
+            preexec_fn=hear_interrupt,
             env=os.environ | {"DVC_NO_ANALYTICS": "1", RUNNER: str(os.getpid())},
         )
         asked = False
@@ -47,18 +41,18 @@ def run_pipeline(study: Path, targets: list[str]) -> None:
                     os.killpg(child.pid, signal.SIGINT)  # DVC waits for its command all the same
                 time.sleep(LOOK_S)
         finally:
-            _end(child.pid)
+            end_group(child.pid)
         stop.stop_if_requested("with all it had started; the same command goes on from there")
     if child.returncode:
         raise UserError(f"dvc repro ended with code {child.returncode}; what failed is said above")
 
 
-def _listen() -> None:
+def hear_interrupt() -> None:
     """A shell's background job ignores SIGINT, and so would all that it starts."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _end(group: int) -> None:
+def end_group(group: int) -> None:
     """Wait until nothing of a process group is left; kill what does not end."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import pandas as pd
 
 from orc_repro.cells import Cells, Study
-from orc_repro.files import write_json
-from orc_repro.project import evaluated, reports, run_folder, trained
+from orc_repro.files import write_atomically, write_json
+from orc_repro.project import REPORTS, RESULTS, evaluated, reports, run_folder, trained
 from orc_repro.report import figures, markdown
-from orc_repro.report.results import History, Result, read_result
+from orc_repro.report.results import History, Result, read_result, read_results
 from orc_repro.report.tables import Comparison, comparisons, network_rows
 from orc_repro.tracking.delivery import deliver, read_delivered
 from orc_repro.tracking.description import Description
@@ -21,11 +22,13 @@ from orc_repro.tracking.outcome import read_outcome
 from orc_repro.validation import parse, read_json
 from orc_repro.yaml_files import read_yaml
 
+Curves = list[dict[str, float]]
+
 RUN_COLUMNS = ("cell", "fingerprint", "run_id", "ended", "seconds", "device", "torch", "commit")
 
 
 def report(study: Path, to: Path | None = None) -> Path:
-    """Write ``results.csv``, ``table.md``, ``summary.json``, figures and ``runs.csv``.
+    """Write ``table.md``, ``summary.json`` and figures of a study.
 
     Args:
         study: the folder of a ``cells.yaml``.
@@ -36,22 +39,33 @@ def report(study: Path, to: Path | None = None) -> Path:
     """
     path = study / "cells.yaml"
     cells = parse(Cells, read_yaml(path), str(path))
-    name = study.resolve().name
-    folder = to or reports(name)
-    found = {key: read_result(key, evaluated(name)) for key in cells.cells}
-    results = {key: result for key, result in found.items() if result is not None}
+    folder = to or reports(study.resolve().name)
+    results = {
+        key: result
+        for key, cell in cells.cells.items()
+        if (result := read_result(key, evaluated(cell.study))) is not None
+    }
+    histories = {key: _history(trained(cells.cells[key].study), key) for key in results}
     table = comparisons(cells, results)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = network_rows(list(results.values()))
-    rows.to_csv(folder / "results.csv", index=False, lineterminator="\n")
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
     text = markdown.report([(cells.title, table)])
     (folder / "table.md").write_text(text, encoding="utf-8")
     write_json(folder / "summary.json", _summary(table))
     for comparison in table:
-        _draw(comparison, cells.title, name, folder / "figures")
-    _write_runs(list(results.values()), folder / "runs.csv")
+        _draw(comparison, cells.title, histories, folder / "figures")
     return folder
+
+
+def write_all_results(folder: Path = REPORTS) -> None:
+    """Write ``results.csv`` and ``runs.csv``: every result of every study and pool, once."""
+    found = {path.parent.name: read_results(path) for path in sorted(RESULTS.glob("*/evaluated"))}
+    tables = [network_rows(results) for results in found.values() if results]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    write_atomically(
+        folder / "results.csv", table.to_csv(index=False, lineterminator="\n").encode()
+    )
+    _write_runs([r for results in found.values() for r in results], folder / "runs.csv")
 
 
 def deliver_finals(study: Study) -> list[str]:
@@ -66,8 +80,8 @@ def deliver_finals(study: Study) -> list[str]:
     if not study.params.tracking.enabled:
         return []
     problems = []
-    for key in study.cells.cells:
-        result = read_result(key, evaluated(study.name))
+    for key, cell in study.cells.cells.items():
+        result = read_result(key, evaluated(cell.study))
         if result is not None and (run_folder(result.fingerprint) / "run.json").exists():
             problems.append(deliver(run_folder(result.fingerprint), study.params.tracking))
     return [problem for problem in problems if problem]
@@ -89,9 +103,9 @@ def _summary(table: list[Comparison]) -> dict[str, Any]:
     }
 
 
-def _draw(comparison: Comparison, title: str, study: str, folder: Path) -> None:
+def _draw(comparison: Comparison, title: str, found: Mapping[str, Curves], folder: Path) -> None:
     histories = {
-        row.method: [_history(study, result) for result in row.results.values()]
+        row.method: [found[result.cell] for result in row.results.values()]
         for row in comparison.rows
         if row.results
     }
@@ -105,8 +119,8 @@ def _draw(comparison: Comparison, title: str, study: str, folder: Path) -> None:
             figures.save(drawn, folder / f"{stem}-{method}-roles.svg")
 
 
-def _history(study: str, result: Result) -> list[dict[str, float]]:
-    history = read_json(History, trained(study) / f"{result.cell}.json")
+def _history(folder: Path, key: str) -> Curves:
+    history = read_json(History, folder / f"{key}.json")
     return [
         {name: math.nan if value is None else value for name, value in epoch.items()}
         for epoch in history.epochs
@@ -121,7 +135,7 @@ def _write_runs(results: list[Result], path: Path) -> None:
         known = {str(row["fingerprint"]): dict(row) for _, row in table.iterrows()}
     rows = [_run(result) or known.get(result.fingerprint) for result in results]
     table = pd.DataFrame([row for row in rows if row], columns=list(RUN_COLUMNS))
-    table.to_csv(path, index=False, lineterminator="\n")
+    write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def _run(result: Result) -> dict[str, Any] | None:

@@ -19,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orc_repro import yaml_files
-from orc_repro.cells import Cells, Declaration, Study, expand, load_study
+from orc_repro.cells import Cells, Study, load_study
 from orc_repro.config import Params, load_params
 from orc_repro.errors import UserError
+from orc_repro.plan import Declaration, expand
 from orc_repro.validation import parse
 from orc_repro.yaml_files import read_yaml
 from tests.hostile.contract import (
@@ -207,7 +208,7 @@ def check_study(declaration: Any, cells: Any, params: Params, around: Path) -> N
     """Both files of a study, read as ``plan`` and every stage read them."""
 
     def planned() -> Cells:
-        return expand(parse(Declaration, declaration, "study.yaml"), params)
+        return expand(parse(Declaration, declaration, "study.yaml"), params, "s")
 
     attempt(planned, around)
     attempt(lambda: Study(params, parse(Cells, cells, "cells.yaml"), around), around)
@@ -228,14 +229,14 @@ def test_names_as_long_as_they_may_be_still_make_a_plan_or_a_sentence(tmp_path: 
     declaration = json.loads(json.dumps(DECLARED))
     declaration["rows"][0] |= {
         "dataset": long["data"],
-        "group": long["groups"],
+        "groups": [long["groups"]],
         "recipe": long["recipes"],
         "pivot": {"recipe": long["recipes"], "seed": 0},
         "methods": [long["methods"]],
     }
     params = parse(Params, tree, "params.yaml")
     _, sentence = attempt(
-        lambda: expand(parse(Declaration, declaration, "study.yaml"), params), tmp_path
+        lambda: expand(parse(Declaration, declaration, "study.yaml"), params, "s"), tmp_path
     )
     assert "128" in sentence  # the limit, which the joined names pass
 

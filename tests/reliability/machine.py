@@ -48,7 +48,7 @@ def small(**changes: Any) -> Callable[[dict[str, Any]], None]:
 
 def make_project(to: Path, **changes: Any) -> Path:
     """A project whose data is prepared and whose pivot is trained."""
-    copy_project(to, small(**changes), {"group": "small", "seeds": [0]})
+    copy_project(to, small(**changes), {"groups": ["small"], "seeds": [0]})
     command(to, "orc_repro", "plan")
     command(to, "orc_repro", "prepare", "digits")
     command(to, "orc_repro", "pretrain", PIVOT)

@@ -183,9 +183,12 @@ def test_a_run_whose_runner_is_gone_before_it_begins_stops_and_is_saved(
     assert_goes_on_to_the_same_bits(project, expected)
 
 
-def test_the_runner_says_when_a_stage_fails(project: Path) -> None:
-    done: subprocess.CompletedProcess[str] = command(
-        project, "orc_repro", "run", "train@nobody", check=False
-    )
-    assert done.returncode == 2
-    assert "orc-repro: dvc repro ended with code 255" in done.stderr
+def test_the_runner_says_when_a_stage_fails_or_is_not_there(project: Path) -> None:
+    nobody = command(project, "orc_repro", "run", "train@nobody", check=False)
+    assert nobody.returncode == 2
+    assert "there is no stage 'train@nobody' (there are prepare@digits, " in nobody.stderr
+
+    failing = start(project, "run", STAGE, ORC_DEVICE="tpu")
+    said, _ = failing.communicate(timeout=120)
+    assert failing.returncode == 2
+    assert "orc-repro: dvc repro ended with code 255" in said

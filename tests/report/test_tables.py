@@ -54,10 +54,11 @@ def cells_of(*methods: str, seeds: int = 2) -> Cells:
         experiment="e",
         datasets={},
         pivots={},
+        assistants={},
         cells={
             f"{method}-s{seed}": Cell(
-                dataset="digits", group="g", method=method, recipe="short", seed=seed,
-                pivot=None, starts_from="x",
+                study="s", dataset="digits", group="g", method=method, recipe="short", seed=seed,
+                teachers={}, starts_from="x", code="c",
             )
             for method in methods
             for seed in range(seeds)

@@ -1,0 +1,124 @@
+"""What a study's pipeline consists of, stage by stage, and what has to be done before what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orc_repro.cells import Cells
+from orc_repro.errors import UserError, one_line
+from orc_repro.pipelines import pipeline_of
+from orc_repro.project import ASSISTANTS, PIVOTS, POOLS
+from orc_repro.validation import parse
+from orc_repro.yaml_files import read_yaml
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage, by the address DVC knows it under, and the addresses of those it waits for."""
+
+    address: str
+    after: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def kind(self) -> str:
+        """``prepare``, ``pretrain``, ``assist``, ``train``, ``evaluate`` or ``report``."""
+        return self.stage.partition("@")[0]
+
+    @property
+    def stage(self) -> str:
+        """The address without the pipeline's file: ``train@<key>``."""
+        return self.address.rpartition(":")[2]
+
+
+def jobs_of(study: Path) -> list[Job]:
+    """Every stage a study's report needs, each after those it waits for.
+
+    Raises:
+        UserError: a file of cells is missing or damaged.
+    """
+    cells = _read(study)
+    jobs: dict[str, Job] = {}
+    for dataset in dict.fromkeys(cell.dataset for cell in cells.cells.values()):
+        owner = study if cells.datasets else study.parent / POOLS / dataset
+        pool = cells if cells.datasets else _read(owner)
+        file = pipeline_of(owner).as_posix()
+        prepare = f"{file}:prepare@{dataset}"
+        jobs[prepare] = Job(prepare)
+        for key, cell in cells.cells.items():
+            if cell.dataset != dataset:
+                continue
+            first = _trained_before(cell.starts_from, pool, file, prepare, jobs)
+            train, evaluate = f"{file}:train@{key}", f"{file}:evaluate@{key}"
+            jobs[train] = Job(train, frozenset({prepare, first}))
+            jobs[evaluate] = Job(evaluate, frozenset({train}))
+    report = f"{pipeline_of(study).as_posix()}:report"
+    return [*jobs.values(), Job(report, frozenset(jobs))]
+
+
+def find_study(name: str, root: Path = Path("studies")) -> Path:
+    """The one study whose name is this or begins so.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    known = [path.parent for path in sorted(root.glob("*/study.yaml"))]
+    found = [folder for folder in known if folder.name == name] or [
+        folder for folder in known if folder.name.startswith(name)
+    ]
+    if len(found) != 1:
+        some = ", ".join(folder.name for folder in found or known)
+        raise UserError(
+            f"'{one_line(name)}' is {'more than one' if found else 'no'} study ({some})"
+        )
+    return found[0]
+
+
+def _read(folder: Path) -> Cells:
+    path = folder / "cells.yaml"
+    return parse(Cells, read_yaml(path), str(path))
+
+
+def _trained_before(
+    starts_from: str, pool: Cells, file: str, prepare: str, jobs: dict[str, Job]
+) -> str:
+    """The address of the stage that writes what a run starts from; adds it, and its own."""
+    path = Path(starts_from)
+    if path.parent == PIVOTS:
+        address = f"{file}:pretrain@{path.stem}"
+        jobs[address] = Job(address, frozenset({prepare}))
+    elif path.parent == ASSISTANTS:
+        address = f"{file}:assist@{path.stem}"
+        before = pool.assistants[path.stem].starts_from
+        first = _trained_before(before, pool, file, prepare, jobs)
+        jobs[address] = Job(address, frozenset({prepare, first}))
+    else:
+        return prepare
+    return address
+
+
+def find_job(jobs: Sequence[Job], target: str) -> Job:
+    """The stage of a name (``train@KEY``, ``report``); a bare KEY stands for its evaluation.
+
+    Raises:
+        UserError: there is no such stage.
+    """
+    for job in jobs:
+        if job.stage in (target, f"evaluate@{target}"):
+            return job
+    some = ", ".join(job.stage for job in jobs[:6])
+    raise UserError(f"there is no stage '{one_line(target)}' (there are {one_line(some)}, ...)")
+
+
+def with_all_before(named: Iterable[Job], jobs: Iterable[Job]) -> list[Job]:
+    """Stages and everything they wait for, in the order of ``jobs``."""
+    by_address = {job.address: job for job in jobs}
+    wanted: set[str] = set()
+    waiting = [job.address for job in named]
+    while waiting:
+        address = waiting.pop()
+        if address not in wanted:
+            wanted.add(address)
+            waiting += by_address[address].after
+    return [job for job in by_address.values() if job.address in wanted]

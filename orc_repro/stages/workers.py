@@ -1,0 +1,173 @@
+"""``run --workers``: a study's stages side by side, each through DVC.
+
+DVC runs one stage at a time. Several of it in one project do work if each runs a single stage
+whose dependencies are done, and waits for the others' locks; which is what is done here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orc_repro.errors import UserError
+from orc_repro.interruption import RUNNER, Interruption
+from orc_repro.project import scratch
+from orc_repro.stages.jobs import Job
+from orc_repro.stages.pipeline import LOOK_S, end_group, hear_interrupt
+
+
+@dataclass
+class Running:
+    """A stage under way, in a process group of its own; what it prints goes to a file."""
+
+    job: Job
+    process: subprocess.Popen[bytes]
+    worker: int
+    log: Path
+    started_s: float
+
+
+@dataclass
+class Board:
+    """Who is done, who failed, and how long the kinds of stage take."""
+
+    jobs: list[Job]
+    done: set[str] = field(default_factory=set)
+    failed: dict[str, Path] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def ready(self, running: Mapping[int, Running]) -> Job | None:
+        """The first stage that waits for nothing more."""
+        busy = {entry.job.address for entry in running.values()}
+        for job in self.jobs:
+            if job.address not in self.done | busy | self.failed.keys() and job.after <= self.done:
+                return job
+        return None
+
+    def left_s(self, workers: int) -> float | None:
+        """An estimate from the stages that are done; None before there are any."""
+        every = [value for values in self.seconds.values() for value in values]
+        if not every:
+            return None
+        mean = {kind: sum(values) / len(values) for kind, values in self.seconds.items()}
+        overall = sum(every) / len(every)
+        waiting = [job for job in self.jobs if job.address not in self.done | self.failed.keys()]
+        return sum(mean.get(job.kind, overall) for job in waiting) / workers
+
+    def finish(self, entry: Running) -> None:
+        """Note how a stage ended."""
+        if entry.process.returncode:
+            self.failed[entry.job.address] = entry.log
+            return
+        self.done.add(entry.job.address)
+        taken = time.monotonic() - entry.started_s
+        self.seconds.setdefault(entry.job.kind, []).append(taken)
+
+
+def run_side_by_side(jobs: list[Job], workers: int) -> None:
+    """Run stages on ``workers`` processes; each has a GPU of its own as far as there are.
+
+    A stage that fails stops what depends on it and nothing else.
+
+    Raises:
+        UserError: some stage failed; the others are done, and the same command goes on.
+        Interrupted: a stop was requested, and nothing is running any more.
+    """
+    board, running = Board(jobs), dict[int, Running]()
+    devices = _devices()
+    with Interruption() as stop:
+        try:
+            while True:
+                for worker in [w for w, e in running.items() if e.process.poll() is not None]:
+                    entry = running.pop(worker)
+                    board.finish(entry)
+                    _tell(entry, board, workers)
+                while not stop.requested and len(running) < workers:
+                    job = board.ready(running)
+                    if job is None:
+                        break
+                    worker = min(set(range(workers)) - running.keys())
+                    running[worker] = _start(job, worker, workers, devices)
+                if not running or stop.requested:
+                    break
+                time.sleep(LOOK_S)
+        finally:
+            for entry in running.values():
+                if entry.process.poll() is None:
+                    os.killpg(entry.process.pid, signal.SIGINT)
+            for entry in running.values():
+                end_group(entry.process.pid)
+                entry.process.wait()
+        stop.stop_if_requested("with all it had started; the same command goes on from there")
+    if board.failed:
+        address, log = next(iter(board.failed.items()))
+        skipped = len(jobs) - len(board.done) - len(board.failed)
+        raise UserError(
+            f"{len(board.failed)} of {len(jobs)} stages failed, {skipped} that need them were not"
+            f" run; the first is {address}, whose last words are: {_last_words(log)}"
+        )
+
+
+def _start(job: Job, worker: int, workers: int, devices: list[str]) -> Running:
+    folder = scratch() / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"{job.address.replace('/', '_').replace(':', '_')}.log"
+    cores = os.cpu_count() or 1
+    environment = os.environ | {
+        "DVC_NO_ANALYTICS": "1",
+        RUNNER: str(os.getpid()),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores // workers))),
+    }
+    if devices:
+        environment["CUDA_VISIBLE_DEVICES"] = devices[worker % len(devices)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            # Single item: DVC would else lock what all of them depend on.
+            [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", job.address],
+            start_new_session=True,
+            preexec_fn=hear_interrupt,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+    return Running(job, process, worker, log, time.monotonic())
+
+
+def _devices() -> list[str]:
+    """The GPUs to share out, as CUDA names them; none where there is at most one."""
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shown is not None:
+        names = [name for name in shown.split(",") if name]
+    else:
+        import torch  # here: listing a pipeline loads no torch
+
+        names = [str(index) for index in range(torch.cuda.device_count())]
+    return names if len(names) > 1 else []
+
+
+def _tell(entry: Running, board: Board, workers: int) -> None:
+    taken = time.monotonic() - entry.started_s
+    state = "failed after" if entry.process.returncode else "done in"
+    left = board.left_s(workers)
+    rest = f", about {_duration(left)} left" if left else ""
+    count = len(board.done) + len(board.failed)
+    line = f"[{count}/{len(board.jobs)}] {entry.job.stage} {state} {_duration(taken)}{rest}"
+    print(line, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _last_words(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    own = [line for line in lines if line.startswith("orc-repro:")]
+    return (own or lines or ["nothing"])[-1][:300]
