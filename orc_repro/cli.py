@@ -112,11 +112,11 @@ def report_command(study: StudyOption = DEFAULT_STUDY) -> None:
     """Write a study's tables and figures from its result files; tell MLflow the end figures."""
     from orc_repro.stages.report import deliver_finals, report, write_all_results
 
-    folder = report(study)
     write_all_results()
+    folder = report(study)
     for problem in deliver_finals(load_study(study)):
         print(f"warning: {problem}", file=sys.stderr)
-    print(f"{folder}: table.md, summary.json and figures/ are written, and every result so far")
+    print(f"{folder}: table.md, table.csv, summary.json and figures/; all results: results.csv")
 
 
 @app.command("table")

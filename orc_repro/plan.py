@@ -22,6 +22,7 @@ from orc_repro.errors import UserError, one_line
 from orc_repro.fingerprint import METHOD_CODE
 from orc_repro.pipelines import pipeline_of, pipeline_text
 from orc_repro.project import ASSISTANTS, PIVOTS, POOLS, PREPARED
+from orc_repro.report.paper import Paper
 from orc_repro.validation import LONGEST_NAME, Strict, parse
 from orc_repro.yaml_files import read_yaml, write_yaml
 
@@ -52,12 +53,13 @@ class Declaration(Strict):
     """``study.yaml``.
 
     ``experiment``: MLflow's name for a study with cells of its own; null where they are in pools,
-    each of which is an experiment.
+    each of which is an experiment. ``paper``: the published tables that the report sets beside.
     """
 
     title: str
     experiment: str | None
     rows: tuple[Row, ...] = Field(min_length=1, strict=False)
+    paper: Paper | None = None
 
     @model_validator(mode="after")
     def _no_row_twice(self) -> Self:

@@ -12,6 +12,9 @@ from orc_repro.config import Params, architecture_of, load_params
 from orc_repro.errors import UserError
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
+FIRST_MOMENTUM = 1 + next(
+    i for i, line in enumerate(PARAMS.read_text().splitlines()) if "momentum: 0.9" in line
+)
 
 
 @pytest.fixture
@@ -80,7 +83,7 @@ def test_crd_learning_rate_is_lower_for_the_mobile_networks(params: Params) -> N
         ("students: [resnet14, resnet8]", "students: []",
          "groups.r20-r8.students is []; Tuple should have at least 1 item after validation, not 0"),
         ("momentum: 0.9", "momentum: 0.9\n      momentum: 0.8",
-         "line 40: the key 'momentum' is given twice"),
+         f"line {FIRST_MOMENTUM + 1}: the key 'momentum' is given twice"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_its_value_and_what_is_allowed(

@@ -33,6 +33,8 @@ class Paper(Strict):
     protocol. ``dataset`` and ``training_images``: what the tables' networks are trained on, the
     number without any split held out. ``metric``: what is shown where nothing is quoted.
     ``names``: our method -> the published rows, or sides of claims, that are the same method.
+    ``networks``: our group -> the published columns' networks, where these are not just pivot and
+    target; null for a column whose networks are not known.
     """
 
     tables: Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
@@ -41,6 +43,7 @@ class Paper(Strict):
     training_images: PositiveInt
     metric: Metric
     names: dict[Name, Annotated[tuple[Text, ...], Field(strict=False)]]
+    networks: dict[Name, Text | None]
 
     @field_validator("tables")
     @classmethod

@@ -26,6 +26,7 @@ class BestEpoch(Strict):
 class History(Strict):
     """``results/<study>/trained/<cell>.json``: what training saw, epoch by epoch.
 
+    ``training_images`` is how many images it learned from; those held out are not among them.
     ``epochs`` has one mapping of metric names to values an epoch; None is a value that was not
     finite. The rest as in :class:`Result`.
     """
@@ -33,6 +34,7 @@ class History(Strict):
     cell: str
     row: str
     fingerprint: str
+    training_images: int
     epochs: tuple[dict[str, float | None], ...]
     best: dict[str, BestEpoch]
     elected: dict[str, int]
@@ -81,6 +83,7 @@ class Result(Strict):
     recipe: str
     seed: int
     epochs: int
+    training_images: int
     target_name: str
     networks: dict[str, NetworkResult]
     pivot_before: float | None

@@ -94,6 +94,32 @@ def comparisons(cells: Cells, results: Mapping[str, Result]) -> list[Comparison]
     return found
 
 
+def method_rows(table: Sequence[Comparison]) -> pd.DataFrame:
+    """One row per comparison and method; the target's last epoch, accuracies in percent."""
+    rows = []
+    for comparison in table:
+        for row in comparison.rows:
+            target, against = row.target, row.against_baseline
+            rows.append(
+                {
+                    "dataset": comparison.dataset,
+                    "group": comparison.group,
+                    "recipe": comparison.recipe,
+                    "method": row.method,
+                    "declared": row.declared,
+                    "n": target.n if target else 0,
+                    "mean": target and target.mean,
+                    "sd": target and target.sd,
+                    "low": target and target.low,
+                    "high": target and target.high,
+                    "against_ce": against and against.mean,
+                    "against_ce_low": against and against.low,
+                    "against_ce_high": against and against.high,
+                }
+            )
+    return pd.DataFrame(rows).round(4)
+
+
 def _method_row(
     method: str, declared: int, ran: Mapping[int, Result], baseline: dict[int, float]
 ) -> MethodRow:

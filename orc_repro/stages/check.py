@@ -19,7 +19,7 @@ from orc_repro.stages.report import report, write_all_results
 from orc_repro.validation import parse
 from orc_repro.yaml_files import read_yaml
 
-COMPARED = ("table.md", "summary.json")
+COMPARED = ("table.md", "table.csv", "summary.json")
 
 
 def check() -> None:

@@ -42,6 +42,7 @@ def evaluate_cell(study: Study, key: str, device: str = "auto") -> Result:
         recipe=cell.recipe,
         seed=cell.seed,
         epochs=len(history.epochs),
+        training_images=history.training_images,
         target_name=group.target,
         networks={
             name: _network_result(

@@ -11,11 +11,16 @@ from typing import Any
 import pandas as pd
 
 from orc_repro.cells import Cells, Study
+from orc_repro.config import Params, architecture_of, load_params
 from orc_repro.files import write_atomically, write_json
+from orc_repro.plan import Declaration
 from orc_repro.project import REPORTS, RESULTS, evaluated, reports, run_folder, trained
+from orc_repro.published.tables import load_tables
 from orc_repro.report import figures, markdown
+from orc_repro.report.paper import Paper, PaperColumns, paper_columns
+from orc_repro.report.paper_markdown import paper_rows, paper_table
 from orc_repro.report.results import History, Result, read_result, read_results
-from orc_repro.report.tables import Comparison, comparisons, network_rows
+from orc_repro.report.tables import Comparison, comparisons, method_rows, network_rows
 from orc_repro.tracking.delivery import deliver, read_delivered
 from orc_repro.tracking.description import Description
 from orc_repro.tracking.outcome import read_outcome
@@ -28,7 +33,7 @@ RUN_COLUMNS = ("cell", "fingerprint", "run_id", "ended", "seconds", "device", "t
 
 
 def report(study: Path, to: Path | None = None) -> Path:
-    """Write ``table.md``, ``summary.json`` and figures of a study.
+    """Write ``table.md``, ``table.csv``, ``summary.json`` and figures of a study.
 
     Args:
         study: the folder of a ``cells.yaml``.
@@ -39,6 +44,8 @@ def report(study: Path, to: Path | None = None) -> Path:
     """
     path = study / "cells.yaml"
     cells = parse(Cells, read_yaml(path), str(path))
+    path = study / "study.yaml"
+    paper = parse(Declaration, read_yaml(path), str(path)).paper
     folder = to or reports(study.resolve().name)
     results = {
         key: result
@@ -50,11 +57,41 @@ def report(study: Path, to: Path | None = None) -> Path:
 
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     text = markdown.report([(cells.title, table)])
+    if paper is None:
+        method_rows(table).to_csv(folder / "table.csv", index=False, lineterminator="\n")
+    else:
+        columns = _beside_published(paper, table)
+        paper_rows(columns).to_csv(folder / "table.csv", index=False, lineterminator="\n")
+        text = f"# {cells.title}\n\n{paper_table(columns)}" + (f"\n{text}" if results else "")
     (folder / "table.md").write_text(text, encoding="utf-8")
     write_json(folder / "summary.json", _summary(table))
     for comparison in table:
         _draw(comparison, cells.title, histories, folder / "figures")
     return folder
+
+
+def _beside_published(paper: Paper, table: list[Comparison]) -> PaperColumns:
+    params = load_params()
+    found = [result for c in table for row in c.rows for result in row.results.values()]
+    counts = {result.dataset: {r.training_images for r in found} for result in found}
+    runs = REPORTS / "runs.csv"
+    known = pd.read_csv(runs, dtype=str, keep_default_na=False) if runs.exists() else None
+    return paper_columns(
+        paper,
+        load_tables(),
+        table,
+        networks={c.group: _networks_of(params, c.group, paper) for c in table},
+        recipes=params.recipes,
+        training_images={d: n.pop() if len(n) == 1 else None for d, n in counts.items()},
+        runs={} if known is None else dict(zip(known["fingerprint"], known["run_id"], strict=True)),
+    )
+
+
+def _networks_of(params: Params, name: str, paper: Paper) -> str | None:
+    group = params.groups[name]
+    if name in paper.networks or group.pivot is None:
+        return paper.networks.get(name)
+    return f"{architecture_of(group.pivot)} -> {architecture_of(group.target)}"
 
 
 def write_all_results(folder: Path = REPORTS) -> None:

@@ -109,6 +109,7 @@ def history_of(identity: Identity, done: Progressed) -> History:
         cell=identity.key,
         row=identity.row,
         fingerprint=identity.fingerprint,
+        training_images=identity.manifest.count("train"),
         epochs=tuple({name: finite(v) for name, v in epoch.items()} for epoch in done.history),
         best={
             name: BestEpoch(epoch=best.epoch, validation_top1=best.top1)

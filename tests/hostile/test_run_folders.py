@@ -54,11 +54,13 @@ _FILES: dict[str, Strict] = {
     ),
     "history": History(
         cell="c", row="r", fingerprint="f", epochs=({"val/top1": None},), elected={"a": 1},
+        training_images=8,
         best={"a": BestEpoch(epoch=0, validation_top1=1.0)}, role_changes=1, not_finite=(),
     ),
     "result": Result(
         cell="c", row="r", fingerprint="f", weights_digest="w", dataset="d", group="g", method="m",
         recipe="r", seed=0, epochs=1, target_name="a", pivot_before=None, elected={}, not_finite=(),
+        training_images=8,
         networks={"a": NetworkResult(role="target", parameters=1, last=_SCORE, best=_SCORE)},
         role_changes=0,
     ),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from tests.project import ROOT, command, copy_project, environment
@@ -144,3 +145,17 @@ def outputs(project: Path) -> dict[str, bytes]:
         for path in sorted((project / folder).rglob("*"))
         if path.is_file()
     }
+
+
+def running(mark: str) -> list[psutil.Process]:
+    """Every process that was started, however indirectly, with a mark in its environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("ORC_TEST") == mark and (
+                process.status() != psutil.STATUS_ZOMBIE
+            ):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found

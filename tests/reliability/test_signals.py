@@ -9,7 +9,6 @@ import time
 import uuid
 from pathlib import Path
 
-import psutil
 import pytest
 
 from orc_repro.tracking.outcome import read_outcome
@@ -20,6 +19,7 @@ from tests.reliability.machine import (
     newest_checkpoint,
     outputs,
     run_folder,
+    running,
     set_parameter,
     start,
     wait_for_progress,
@@ -53,20 +53,6 @@ def begin_anew(project: Path, expected: dict[str, bytes]) -> None:
     for name in expected:
         if CELL in name:
             (project / name).unlink(missing_ok=True)
-
-
-def running(mark: str) -> list[psutil.Process]:
-    """Every process that was started, however indirectly, with a mark in its environment."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("ORC_TEST") == mark and (
-                process.status() != psutil.STATUS_ZOMBIE
-            ):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def wait_until_nothing_runs(mark: str, timeout_s: float = 30) -> None:

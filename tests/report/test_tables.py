@@ -42,7 +42,8 @@ def result(
         )
     return Result(
         cell=f"{method}-s{seed}", row=row, fingerprint="f", weights_digest="w", dataset="digits",
-        group="g", method=method, recipe="short", seed=seed, epochs=10, target_name="resnet8",
+        group="g", method=method, recipe="short", seed=seed, epochs=10, training_images=9,
+        target_name="resnet8",
         networks=networks, pivot_before=None if pivot is None else 98.0,
         elected={} if pivot is None else {"resnet8": 7}, role_changes=3, not_finite=(),
     )  # fmt: skip
@@ -116,7 +117,8 @@ def test_a_result_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 def test_a_value_that_is_not_finite_is_none_in_the_file(tmp_path: Path) -> None:
     assert (finite(1.5), finite(math.nan), finite(-math.inf)) == (1.5, None, None)
     history = History(
-        cell="c", row="r", fingerprint="f", epochs=({"a/loss": finite(math.nan)},),
+        cell="c", row="r", fingerprint="f", training_images=9,
+        epochs=({"a/loss": finite(math.nan)},),
         best={"a": BestEpoch(epoch=0, validation_top1=10.0)}, elected={}, role_changes=0,
         not_finite=("the loss of a is not finite since epoch 0, step 0",),
     )  # fmt: skip

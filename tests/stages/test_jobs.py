@@ -1,0 +1,86 @@
+"""Which stages a study consists of, and in what order they can run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orc_repro.errors import UserError
+from orc_repro.stages.jobs import Job, find_job, find_study, jobs_of, with_all_before
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def by_stage(jobs: list[Job]) -> dict[str, Job]:
+    return {job.stage: job for job in jobs}
+
+
+def test_a_study_with_cells_of_its_own_has_its_stages_in_the_root_pipeline() -> None:
+    jobs = jobs_of(Path("studies/default"))
+    assert len(jobs) == 1 + 1 + 9 + 9 + 1
+    assert {job.address.partition(":")[0] for job in jobs} == {"dvc.yaml"}
+    stages = by_stage(jobs)
+    assert stages["prepare@digits"].after == frozenset()
+    assert stages["train@digits-r20-r8-ce-s1"].after == {"dvc.yaml:prepare@digits"}
+    assert stages["train@digits-r20-r8-orc-s1"].after == {
+        "dvc.yaml:prepare@digits",
+        "dvc.yaml:pretrain@digits-resnet20-digits-s0",
+    }
+    assert stages["evaluate@digits-r20-r8-orc-s1"].after == {"dvc.yaml:train@digits-r20-r8-orc-s1"}
+    assert stages["report"].after == {job.address for job in jobs[:-1]}
+
+
+def test_a_table_takes_its_stages_from_the_pool_and_only_those_it_needs() -> None:
+    jobs = jobs_of(find_study("table01"))
+    assert jobs[-1].address == "studies/table01_cifar10/dvc.yaml:report"
+    assert {job.address.partition(":")[0] for job in jobs[:-1]} == {
+        "studies/pools/cifar10/dvc.yaml"
+    }
+    stages = by_stage(jobs)
+    kinds = [job.kind for job in jobs]
+    # Two assistants in each chain (ResNet20, ResNet14): takd, dgkd and dgkd-drop.
+    assert (kinds.count("pretrain"), kinds.count("assist")) == (1, 6)
+    assert kinds.count("train") == kinds.count("evaluate") == 8 * 3
+    chain = "assist@cifar10-r26-r8-takd-resnet14-cifar10-dgkd-s0"
+    first = "assist@cifar10-r26-r8-takd-resnet20-cifar10-dgkd-s0"
+    pool = "studies/pools/cifar10/dvc.yaml"
+    assert f"{pool}:{first}" in stages[chain].after
+    assert f"{pool}:{chain}" in stages["train@cifar10-r26-r8-takd-s2"].after
+
+
+def test_every_stage_waits_only_for_stages_that_are_there_and_come_first() -> None:
+    for path in sorted(Path("studies").glob("*/study.yaml")):
+        seen: set[str] = set()
+        for job in jobs_of(path.parent):
+            assert job.after <= seen, job.address
+            assert job.address not in seen
+            seen.add(job.address)
+
+
+def test_a_stage_brings_what_it_needs_and_a_bare_key_means_its_evaluation() -> None:
+    jobs = jobs_of(Path("studies/default"))
+    one = find_job(jobs, "digits-r20-r8-kd-s2")
+    assert one.stage == "evaluate@digits-r20-r8-kd-s2"
+    assert [job.kind for job in with_all_before([one], jobs)] == [
+        "prepare",
+        "pretrain",
+        "train",
+        "evaluate",
+    ]
+    with pytest.raises(UserError, match="there is no stage 'train@nobody'"):
+        find_job(jobs, "train@nobody")
+
+
+def test_a_table_is_found_by_how_its_name_begins() -> None:
+    assert find_study("table10") == Path("studies/table10_temporary_teachers")
+    assert find_study("default") == Path("studies/default")
+    with pytest.raises(UserError, match=r"'table0' is more than one study \(table01_cifar10, "):
+        find_study("table0")
+    with pytest.raises(UserError, match=r"'table11' is no study \(default, "):
+        find_study("table11")
