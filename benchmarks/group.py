@@ -31,7 +31,7 @@ class Steps:
         params: Params = load_params()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.group, config = params.groups[group], params.methods[method]
-        names = METHODS[config.kind].networks_of(self.group)
+        names = METHODS[config.kind].networks_of(self.group, config)
         torch.manual_seed(0)
         networks = {
             name: build(name, num_classes=10, in_channels=shape[0])

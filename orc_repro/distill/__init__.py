@@ -17,12 +17,18 @@ from orc_repro.distill.frozen.kd import Kd
 from orc_repro.distill.frozen.takd import Takd
 from orc_repro.distill.method import Method, StepResult
 from orc_repro.distill.orc.method import Orc
+from orc_repro.distill.peers.dml import Dml
+from orc_repro.distill.peers.kdcl import Kdcl
+from orc_repro.distill.peers.one import One
 
 METHODS: dict[str, type[Method]] = {
     "ce": Ce,
     "kd": Kd,
     "takd": Takd,
     "dgkd": Dgkd,
+    "dml": Dml,
+    "kdcl": Kdcl,
+    "one": One,
     "orc": Orc,
 }
 
@@ -30,8 +36,11 @@ __all__ = [
     "METHODS",
     "Ce",
     "Dgkd",
+    "Dml",
     "Kd",
+    "Kdcl",
     "Method",
+    "One",
     "Orc",
     "StepResult",
     "Takd",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from orc_repro.config import CeConfig, Group, Sgd
+from orc_repro.config import AnyMethod, CeConfig, Group, Sgd
 from orc_repro.distill import losses
 from orc_repro.distill.method import Method, StepResult, count_correct
 
@@ -21,7 +21,7 @@ class Ce(Method):
         super().__init__(networks, trained=[self.target], optimizer=optimizer)
 
     @classmethod
-    def networks_of(cls, group: Group) -> tuple[str, ...]:
+    def networks_of(cls, group: Group, config: AnyMethod) -> tuple[str, ...]:
         """The target alone."""
         return (group.target,)
 

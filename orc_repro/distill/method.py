@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +62,7 @@ class Method(ABC):
             network.requires_grad_(name in trained)
         self.optimizers = {
             name: torch.optim.SGD(
-                self.networks[name].parameters(),
+                self.parameters_of(name),
                 lr=self._rates[name],
                 momentum=optimizer.momentum,
                 weight_decay=optimizer.weight_decay,
@@ -72,9 +72,13 @@ class Method(ABC):
             for name in trained
         }
 
+    def parameters_of(self, name: str) -> Iterable[nn.Parameter]:
+        """What a network's optimizer updates; all of the network by default."""
+        return self.networks[name].parameters()
+
     @classmethod
     @abstractmethod
-    def networks_of(cls, group: Group) -> tuple[str, ...]:
+    def networks_of(cls, group: Group, config: AnyMethod) -> tuple[str, ...]:
         """The names of the networks this method trains or asks, in the order they are logged."""
 
     @classmethod
@@ -147,16 +151,16 @@ def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
 
 @contextmanager
 def _statistics_frozen(network: nn.Module) -> Any:
-    """Batch statistics used, running statistics left alone (a momentum of 0 keeps them)."""
+    """Batch statistics used, running statistics (and their count of batches) left alone."""
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
+    tracking = [norm.track_running_stats for norm in norms]
     for norm in norms:
-        norm.momentum = 0.0
+        norm.track_running_stats = False
     try:
         yield
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        for norm, tracked in zip(norms, tracking, strict=True):
+            norm.track_running_stats = tracked
 
 
 def ask_teacher(network: nn.Module, images: Tensor, batch_norm: str = "running") -> Tensor:

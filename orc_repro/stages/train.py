@@ -78,7 +78,7 @@ def train(study: Study, key: str, device: str = "auto", restart: bool = False) -
         if run.is_finished(trained(study.name) / f"{key}.json"):
             run.settle()
             return False
-        names = METHODS[config.kind].networks_of(group)
+        names = METHODS[config.kind].networks_of(group, config)
         networks = build_networks(names, manifest, cell.seed, place)
         load_teachers(networks, cell.teachers)
         method = build_method(config, group, networks, recipe.optimizer)

@@ -7,11 +7,11 @@ import platform
 import subprocess
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from orc_repro.config import Group, KdConfig, OrcConfig, Recipe
+from orc_repro.config import AnyMethod, Group, Recipe
 from orc_repro.validation import Name, Strict
 
 NOT_USED = "n/a"
@@ -87,7 +87,7 @@ def run_params(
     params["recipe.optimizer.network_learning_rates"] = (
         ", ".join(f"{name} {rate}" for name, rate in rates.items()) or "none"
     )
-    for model in (KdConfig, OrcConfig):
+    for model in get_args(AnyMethod):
         params |= dict(_empty(model, "method"))
     return params | dict(flat("method", method.model_dump()))
 

@@ -22,7 +22,9 @@ def dense(drop_probability: float) -> DgkdConfig:
 
 
 def make(kind: type[Kd], config: KdConfig | TakdConfig | DgkdConfig, group: Group = CHAIN) -> Kd:
-    networks = {n: v for n, v in tiny_networks(CHAIN).items() if n in kind.networks_of(group)}
+    networks = {
+        n: v for n, v in tiny_networks(CHAIN).items() if n in kind.networks_of(group, config)
+    }
     method = kind(config, group, networks, SGD)
     method.set_learning_rate(1.0)
     method.train()
@@ -61,7 +63,7 @@ def test_only_the_target_learns_and_teachers_stay_as_they_were_trained(
 ) -> None:
     method = make(kind, config)
     assert method.teachers == teachers == kind.teachers_of(CHAIN)
-    assert kind.networks_of(CHAIN) == (*teachers, "resnet8")
+    assert kind.networks_of(CHAIN, config) == (*teachers, "resnet8")
     before = {name: copy.deepcopy(net.state_dict()) for name, net in method.networks.items()}
     for i, draws in enumerate(draws_of(method, 3)):
         method.step(*tiny_batch(i), draws)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from orc_repro.config import DgkdConfig, Group, KdConfig, Sgd, TakdConfig
+from orc_repro.config import AnyMethod, DgkdConfig, Group, KdConfig, Sgd, TakdConfig
 from orc_repro.distill import losses
 from orc_repro.distill.method import Method, StepResult, ask_teacher, count_correct
 from orc_repro.distill.roles import Roles
@@ -30,7 +30,7 @@ class Kd(Method):
         super().__init__(networks, trained=[self.target], optimizer=optimizer)
 
     @classmethod
-    def networks_of(cls, group: Group) -> tuple[str, ...]:
+    def networks_of(cls, group: Group, config: AnyMethod) -> tuple[str, ...]:
         """The teachers and the target."""
         return (*cls.teachers_of(group), group.target)
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from orc_repro.config import Group, OrcConfig, Sgd
+from orc_repro.config import AnyMethod, Group, OrcConfig, Sgd
 from orc_repro.distill import losses
 from orc_repro.distill.host_read import HostRead
 from orc_repro.distill.method import Method, StepResult, ask_teacher, count_correct
@@ -51,7 +51,7 @@ class Orc(Method):
         self.depths = {name: depth_of(self.networks[name]) for name in self.names}
 
     @classmethod
-    def networks_of(cls, group: Group) -> tuple[str, ...]:
+    def networks_of(cls, group: Group, config: AnyMethod) -> tuple[str, ...]:
         """The whole group."""
         return (group.teacher, *group.students)
 

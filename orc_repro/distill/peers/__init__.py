@@ -1,0 +1,1 @@
+"""Online methods: networks that learn from each other, none of them trained beforehand."""
