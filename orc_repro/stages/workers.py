@@ -6,6 +6,7 @@ whose dependencies are done, and waits for the others' locks; which is what is d
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from orc_repro.errors import UserError
 from orc_repro.interruption import RUNNER, Interruption
 from orc_repro.project import scratch
 from orc_repro.stages.jobs import Job
-from orc_repro.stages.pipeline import LOOK_S, end_group, hear_interrupt
+from orc_repro.stages.pipeline import LOOK_S, PATIENCE_S, end_group, hear_interrupt
 
 
 @dataclass
@@ -102,8 +103,9 @@ def run_side_by_side(jobs: list[Job], workers: int) -> None:
                 if entry.process.poll() is None:
                     os.killpg(entry.process.pid, signal.SIGINT)
             for entry in running.values():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    entry.process.wait(PATIENCE_S)
                 end_group(entry.process.pid)
-                entry.process.wait()
         stop.stop_if_requested("with all it had started; the same command goes on from there")
     if board.failed:
         address, log = next(iter(board.failed.items()))

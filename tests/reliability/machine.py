@@ -159,3 +159,10 @@ def running(mark: str) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
+
+
+def wait_until_nothing_runs(mark: str, timeout_s: float = 30) -> None:
+    end = time.monotonic() + timeout_s
+    while left := running(mark):
+        assert time.monotonic() < end, [process.cmdline() for process in left]
+        time.sleep(0.1)

@@ -23,6 +23,7 @@ from tests.reliability.machine import (
     set_parameter,
     start,
     wait_for_progress,
+    wait_until_nothing_runs,
 )
 
 CELL = cell_of("orc")
@@ -53,13 +54,6 @@ def begin_anew(project: Path, expected: dict[str, bytes]) -> None:
     for name in expected:
         if CELL in name:
             (project / name).unlink(missing_ok=True)
-
-
-def wait_until_nothing_runs(mark: str, timeout_s: float = 30) -> None:
-    end = time.monotonic() + timeout_s
-    while left := running(mark):
-        assert time.monotonic() < end, [process.cmdline() for process in left]
-        time.sleep(0.1)
 
 
 def assert_goes_on_to_the_same_bits(project: Path, expected: dict[str, bytes]) -> None:

@@ -57,6 +57,7 @@ def paper(**changes: Any) -> Paper:
         "dataset": "cifar100",
         "training_images": 50_000,
         "metric": ACC1,
+        "networks": {},
         "names": {"ce": ["student"], "kd": ["KD"], "orc": ["ORC"], "orc-mean": []},
     }
     return parse(Paper, content | changes, "test")
@@ -112,6 +113,7 @@ def result(
         "recipe": "crd",
         "seed": seed,
         "epochs": 240,
+        "training_images": 50_000,
         "target_name": "resnet20",
         "networks": {"resnet20": NetworkResult(role="target", parameters=1, last=score, best=best)},
         "pivot_before": None,

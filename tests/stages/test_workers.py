@@ -15,7 +15,7 @@ import pytest
 from orc_repro.stages.jobs import Job
 from orc_repro.stages.workers import Board, Running
 from tests.project import command, copy_project, environment
-from tests.reliability.machine import running, small
+from tests.reliability.machine import small, wait_until_nothing_runs
 
 A, B, C = Job("p:a"), Job("p:train@b", frozenset({"p:a"})), Job("p:train@c")
 
@@ -92,7 +92,7 @@ def test_a_signal_ends_all_workers_and_the_same_command_goes_on(project: Path) -
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 143, said
     assert "stopped by SIGTERM with all it had started" in said
-    assert running(mark) == []
+    wait_until_nothing_runs(mark, timeout_s=5)
 
     process = run(project, "--workers", "2")
     said, _ = process.communicate(timeout=300)
