@@ -131,6 +131,15 @@ def table_command(study: StudyOption = DEFAULT_STUDY) -> None:
     Console().print(Markdown(path.read_text(encoding="utf-8")))
 
 
+@app.command("methods")
+def methods_command() -> None:
+    """List every method of params.yaml, where it comes from, and what a variant changes."""
+    from orc_repro.methods import overview
+
+    for line in overview(load_params()):
+        print(line)
+
+
 @app.command("tables")
 def tables_command(
     table: Annotated[str | None, typer.Argument(help="A table's id; all, if left out.")] = None,

@@ -32,8 +32,21 @@ METHODS: dict[str, type[Method]] = {
     "orc": Orc,
 }
 
+SOURCES: dict[str, str] = {
+    "ce": "plain training, what every method has to beat",
+    "kd": "Hinton, Vinyals, Dean 2015: one frozen teacher",
+    "takd": "Mirzadeh et al., AAAI 2020: a chain of assistants",
+    "dgkd": "Son et al., ICCV 2021: the pivot and all assistants at once",
+    "dml": "Zhang et al., CVPR 2018: everyone teaches everyone",
+    "kdcl": "Guo et al., CVPR 2020: an ensemble of those that learn together",
+    "one": "Lan, Zhu, Gong, NeurIPS 2018: branches and their gated ensemble",
+    "orc": "Choi et al., ICCV 2023: pivot, temporary teacher, online role change",
+}
+"""Where each kind of method comes from."""
+
 __all__ = [
     "METHODS",
+    "SOURCES",
     "Ce",
     "Dgkd",
     "Dml",
