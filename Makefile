@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: install repro table test soak bench lint types check ui clean
+.PHONY: install repro table test tables-small soak bench lint types check ui clean
 
 install: $(VENV)/installed
 
@@ -23,6 +23,10 @@ repro: install ## prepare, train, evaluate and report the default comparison
 
 test: install ## every test; those on real CIFAR images are skipped where there are none
 	$(BIN)/python -m pytest -n 2
+
+tables-small: install ## every stage of every table with a handful of images, through DVC
+	rm -rf $(VENV)/tables-small
+	$(BIN)/python -m tests.tables_small $(VENV)/tables-small
 
 soak: install ## runs killed KILLS times in all, wherever; they must come out the same (20 minutes)
 	ORC_KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -s tests/reliability/test_kills.py
