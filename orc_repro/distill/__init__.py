@@ -12,6 +12,7 @@ from torch import nn
 
 from orc_repro.config import AnyMethod, Group, Sgd
 from orc_repro.distill.ce import Ce
+from orc_repro.distill.feature import Feature
 from orc_repro.distill.frozen.dgkd import Dgkd
 from orc_repro.distill.frozen.kd import Kd
 from orc_repro.distill.frozen.takd import Takd
@@ -26,6 +27,7 @@ METHODS: dict[str, type[Method]] = {
     "kd": Kd,
     "takd": Takd,
     "dgkd": Dgkd,
+    "feature": Feature,
     "dml": Dml,
     "kdcl": Kdcl,
     "one": One,
@@ -37,6 +39,7 @@ __all__ = [
     "Ce",
     "Dgkd",
     "Dml",
+    "Feature",
     "Kd",
     "Kdcl",
     "Method",
