@@ -26,6 +26,7 @@ METHOD_CODE = {
     "kd": _FROZEN,
     "takd": _FROZEN,
     "dgkd": _FROZEN,
+    "feature": "distill/feature.py",
     "dml": _PEERS,
     "kdcl": _PEERS,
     "one": _PEERS,

@@ -111,6 +111,17 @@ class DgkdConfig(Strict):
     drop_probability: Fraction
 
 
+class FeatureConfig(Strict):
+    """One frozen teacher and a loss on its features (``docs/feature_methods.md``)."""
+
+    kind: Literal["feature"]
+    loss: Literal["fitnet", "at", "vid", "rkd", "pkt"]
+    weight: NonNegativeFloat
+    ce_weight: NonNegativeFloat
+    kd_weight: NonNegativeFloat
+    temperature: PositiveFloat
+
+
 class DmlConfig(Strict):
     """Deep mutual learning: CE + weight times the mean KL from each peer.
 
@@ -147,6 +158,14 @@ class OneConfig(Strict):
 
 
 AnyMethod = (
-    CeConfig | KdConfig | TakdConfig | DgkdConfig | DmlConfig | KdclConfig | OneConfig | OrcConfig
+    CeConfig
+    | KdConfig
+    | TakdConfig
+    | DgkdConfig
+    | FeatureConfig
+    | DmlConfig
+    | KdclConfig
+    | OneConfig
+    | OrcConfig
 )
 MethodConfig = Annotated[AnyMethod, Field(discriminator="kind")]

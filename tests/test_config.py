@@ -69,7 +69,7 @@ def test_crd_learning_rate_is_lower_for_the_mobile_networks(params: Params) -> N
          "methods.orc.ranking.smoothing is 1.0; it must be less than 1"),
         ("alpha: 1.0", "alpha: .nan", "methods.orc.mixup.alpha is nan; it must be a finite number"),
         ("kind: kd", "kind: dk", "methods.kd has kind 'dk'; it must be 'ce', 'kd', 'takd', 'dgkd',"
-         " 'dml', 'kdcl', 'one', 'orc'"),
+         " 'feature', 'dml', 'kdcl', 'one', 'orc'"),
         ("enabled: true", "enabled: yes",
          "tracking.enabled is 'yes'; it must be a valid boolean"),
         ("{milestones_epochs: [9, 11, 13]", "{milestones_epochs: [16, 12]",

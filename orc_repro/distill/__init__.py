@@ -12,6 +12,7 @@ from torch import nn
 
 from orc_repro.config import AnyMethod, Group, Sgd
 from orc_repro.distill.ce import Ce
+from orc_repro.distill.feature import Feature
 from orc_repro.distill.frozen.dgkd import Dgkd
 from orc_repro.distill.frozen.kd import Kd
 from orc_repro.distill.frozen.takd import Takd
@@ -26,6 +27,7 @@ METHODS: dict[str, type[Method]] = {
     "kd": Kd,
     "takd": Takd,
     "dgkd": Dgkd,
+    "feature": Feature,
     "dml": Dml,
     "kdcl": Kdcl,
     "one": One,
@@ -37,6 +39,7 @@ SOURCES: dict[str, str] = {
     "kd": "Hinton, Vinyals, Dean 2015: one frozen teacher",
     "takd": "Mirzadeh et al., AAAI 2020: a chain of assistants",
     "dgkd": "Son et al., ICCV 2021: the pivot and all assistants at once",
+    "feature": "FitNet, AT, VID, RKD, PKT: a loss on features, by torchdistill",
     "dml": "Zhang et al., CVPR 2018: everyone teaches everyone",
     "kdcl": "Guo et al., CVPR 2020: an ensemble of those that learn together",
     "one": "Lan, Zhu, Gong, NeurIPS 2018: branches and their gated ensemble",
@@ -50,6 +53,7 @@ __all__ = [
     "Ce",
     "Dgkd",
     "Dml",
+    "Feature",
     "Kd",
     "Kdcl",
     "Method",
