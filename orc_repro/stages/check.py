@@ -68,7 +68,7 @@ def _check_lock(pipeline: Path) -> None:
     locked = read_yaml(pipeline.with_name("dvc.lock"))["stages"]
     targets = [f"{pipeline}:{stage}" for stage in locked]
     # --dry exits with 0 whatever it would run, so its words have to be read.
-    words = ["dvc", "repro", "--dry", "--allow-missing", "--single-item", *targets]
+    words = ["dvc", "repro", "--dry", "--allow-missing", *targets]
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", *words], capture_output=True, text=True, env=environment
