@@ -14,7 +14,7 @@ from orc_repro.distill import One
 from orc_repro.distill.peers.one import last_stage_of
 from orc_repro.errors import UserError
 from orc_repro.models import build
-from tests.distill.peers_machine import divergence, ready, same, weights
+from tests.distill.peers_machine import answers, divergence, ready, same, weights
 from tests.helpers import SGD, group_of
 
 GROUP = group_of("resnet14", "resnet8")
@@ -50,6 +50,25 @@ def test_a_branch_begins_where_images_last_become_smaller(name: str, kept: int) 
         sizes.append(images.shape[-1])
     assert sizes[cut] < sizes[cut - 1] and set(sizes[cut:]) == {sizes[-1]}
     assert sum(isinstance(m, nn.Module) for m in list(features)[cut:]) >= kept
+
+
+@pytest.mark.parametrize(
+    "name", ["wrn_16_1", "vgg8", "mobilenetv2", "shufflenetv1", "shufflenetv2"]
+)
+def test_a_branch_of_any_small_network_says_what_the_whole_network_says(name: str) -> None:
+    config = CONFIG.model_copy(update={"branches": 2})
+    group = group_of(name, pivot=None)
+    networks = {n: build(name, num_classes=10) for n in One.networks_of(group, config)}
+    method = One(config, group, networks, SGD)
+    ready(method)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(4, 3, 32, 32, generator=generator)
+    labels = torch.arange(4)
+    said = answers(networks, images)
+    result = method.step(images, labels, {})
+    for n, logits in said.items():
+        expected = nn.functional.cross_entropy(logits, labels).item()
+        assert result.losses[f"{n}/ce"].item() == pytest.approx(expected, abs=1e-4)
 
 
 def test_branches_share_their_lower_layers_and_are_whole_networks() -> None:

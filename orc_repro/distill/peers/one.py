@@ -1,6 +1,8 @@
 """ONE: branches of one network on a shared trunk, taught by their gated ensemble.
 
-Lan, Zhu and Gong, "Knowledge Distillation by On-the-Fly Native Ensemble", NeurIPS 2018.
+Lan, Zhu and Gong, "Knowledge Distillation by On-the-Fly Native Ensemble", NeurIPS 2018. Two things
+are ours: distillation has one weight throughout, where the authors' code lets it grow over the
+first 80 epochs; and where a network other than a ResNet is cut (see :func:`last_stage_of`).
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ class One(Method):
         # The same for every seed: what differs between seeds are the branches it weighs.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.gate = Gate(_width_before(target.features, self.cut), config.branches)
+            self.gate = Gate(_width_at(target.features, self.cut), config.branches)
         self.gate.to(target.head.weight.device)
         super().__init__(networks, trained=self.names, optimizer=optimizer)
 
@@ -135,7 +137,10 @@ def _branching(name: str, network: nn.Module) -> Classifier:
     return network
 
 
-def _width_before(features: nn.Sequential, cut: int) -> int:
-    """Channels of what the modules before a cut hand on: those of their last batch norm."""
-    parts = [part for module in list(features)[:cut] for part in module.modules()]
-    return [part for part in parts if isinstance(part, nn.BatchNorm2d)][-1].num_features
+def _width_at(features: nn.Sequential, cut: int) -> int:
+    """Channels of what a cut hands on: those that the first convolution behind it takes.
+
+    Not those of the last layer before it, which in a ShuffleNet makes only some of them.
+    """
+    parts = (part for module in list(features)[cut:] for part in module.modules())
+    return next(part for part in parts if isinstance(part, nn.Conv2d)).in_channels
