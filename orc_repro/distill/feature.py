@@ -264,9 +264,6 @@ class Feature(Method):
 
 
 def _with_stages(name: str, network: nn.Module) -> Classifier:
-    if not isinstance(network, Classifier):
-        raise UserError(
-            f"feature cannot look into {name}: it needs a network for small images, such as a"
-            " CIFAR ResNet, WRN or VGG"
-        )
-    return network
+    if isinstance(network, Classifier):
+        return network
+    raise UserError(f"feature cannot look into {name}: it needs a network for small images")

@@ -33,10 +33,10 @@ def make(**changes: Any) -> Kdcl:
     return method
 
 
-def some_logits(networks: int, images: int = 6, classes: int = 4) -> tuple[Tensor, Tensor]:
+def some_logits(networks: int, size: float, images: int = 64) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(networks)
-    logits = 3 * torch.randn(networks, images, classes, generator=generator)
-    return logits, torch.randint(classes, (images,), generator=generator)
+    logits = size * torch.randn(networks, images, 4, generator=generator)
+    return logits, torch.randint(4, (images,), generator=generator)
 
 
 def test_naive_takes_the_best_network_image_by_image() -> None:
@@ -52,10 +52,12 @@ def test_minlogit_is_the_lowest_distance_to_the_true_class() -> None:
     assert ensembles.minlogit(logits, torch.tensor([0])).tolist() == [[0.0, -4.0, -1.0]]
 
 
+@pytest.mark.parametrize("size", [0.1, 3.0, 10.0])
 @pytest.mark.parametrize("networks", [2, 3])
-def test_linear_is_as_good_as_the_best_weights_of_a_fine_grid(networks: int) -> None:
-    logits, labels = some_logits(networks)
-    found = nn.functional.cross_entropy(ensembles.linear(logits, labels), labels, reduction="none")
+def test_linear_is_as_good_as_the_best_weights_of_a_fine_grid(networks: int, size: float) -> None:
+    logits, labels = some_logits(networks, size)
+    ensemble = ensembles.linear(logits, labels)
+    found = nn.functional.cross_entropy(ensemble, labels, reduction="none")
     best = torch.full_like(found, math.inf)
     ticks = torch.linspace(0, 1, 101)
     for a in ticks:
@@ -65,9 +67,16 @@ def test_linear_is_as_good_as_the_best_weights_of_a_fine_grid(networks: int) -> 
             w = torch.stack([a, b, 1 - a - b][:networks]).clamp(min=0)
             mixed = (w.view(-1, 1, 1) * logits).sum(0)
             best = torch.minimum(best, nn.functional.cross_entropy(mixed, labels, reduction="none"))
-    assert (found - best).max().item() < 0.06
+    assert (found - best).max().item() < (0.3 if size > 3 else 0.05)
     assert (found - best).mean().item() < 0.01
-    assert (found - best).min().item() > -0.01  # and it is a convex combination, not better
+    # It is a convex combination: the weights that give it are positive and their sum is 1.
+    columns = torch.cat([logits.permute(1, 2, 0), torch.ones(len(labels), 1, networks)], dim=1)
+    given = torch.cat([ensemble, torch.ones(len(labels), 1)], dim=1).unsqueeze(2)
+    weights = torch.linalg.lstsq(columns, given).solution
+    assert torch.allclose(columns @ weights, given, atol=1e-3)
+    assert weights.min().item() > -1e-3
+    alone = torch.stack([nn.functional.cross_entropy(z, labels, reduction="none") for z in logits])
+    assert (found <= alone.amin(0) + 1e-5).all()
 
 
 def test_general_weights_by_hand() -> None:

@@ -44,17 +44,10 @@ class Kdcl(Members):
 
     def step(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
         """One forward each, the ensemble of what was said, one update of all."""
-        temperature = self.config.temperature
         logits = {name: self.networks[name](images) for name in self.names}
         with torch.no_grad():
             ensemble = self._ensemble(torch.stack(list(logits.values())).float(), labels)
-        targets = losses.soft_targets(ensemble, temperature)
-        parts: dict[str, Tensor] = {}
-        for name in self.names:
-            ce = losses.cross_entropy(logits[name], labels).mean()
-            kd = losses.distillation(logits[name], targets, temperature)
-            parts[f"{name}/ce"], parts[f"{name}/kd_ensemble"] = ce, kd
-            parts[f"{name}/loss"] = ce + self.config.weight * kd
+        parts = ensembles.taught(logits, labels, ensemble, self.config)
         self.update(self.names, [parts[f"{name}/loss"] for name in self.names])
         return StepResult(
             losses={part: loss.detach() for part, loss in parts.items()},

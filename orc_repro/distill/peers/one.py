@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from orc_repro.config import AnyMethod, Group, OneConfig, Sgd
 from orc_repro.distill import losses
 from orc_repro.distill.method import Method, StepResult, count_correct
+from orc_repro.distill.peers.ensembles import taught
 from orc_repro.errors import UserError
 from orc_repro.models.layers import Classifier
 
@@ -76,7 +77,6 @@ class One(Method):
         """H(y, P_e) + sum over branches of H(y, P_i) + weight T^2 KL(P_e || P_i), where
         P_e is of the logits that the gate weighs.
         """
-        temperature = self.config.temperature
         shared = self.branches[self.target].features[: self.cut](images)
         logits = {}
         for name, branch in self.branches.items():
@@ -86,13 +86,7 @@ class One(Method):
         stacked = torch.stack(list(logits.values()), dim=1)  # [B, branches, C]
         ensemble = (weights.unsqueeze(2) * stacked).sum(dim=1)
         ensemble_ce = losses.cross_entropy(ensemble, labels).mean()
-        targets = losses.soft_targets(ensemble, temperature)
-        parts: dict[str, Tensor] = {}
-        for name in self.names:
-            ce = losses.cross_entropy(logits[name], labels).mean()
-            kd = losses.distillation(logits[name], targets, temperature)
-            parts[f"{name}/ce"], parts[f"{name}/kd_ensemble"] = ce, kd
-            parts[f"{name}/loss"] = ce + self.config.weight * kd
+        parts = taught(logits, labels, ensemble, self.config)
         own = torch.stack([parts[f"{name}/loss"] for name in self.names]).sum()
         self.update(self.names, [ensemble_ce + own])
         return StepResult(
@@ -129,12 +123,9 @@ def last_stage_of(features: nn.Sequential) -> int:
 
 
 def _branching(name: str, network: nn.Module) -> Classifier:
-    if not isinstance(network, Classifier):
-        raise UserError(
-            f"one cannot branch {name}: it needs a network for small images, such as a CIFAR"
-            " ResNet, WRN or VGG"
-        )
-    return network
+    if isinstance(network, Classifier):
+        return network
+    raise UserError(f"one cannot branch {name}: it needs a network for small images")
 
 
 def _width_at(features: nn.Sequential, cut: int) -> int:
