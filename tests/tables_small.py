@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ def make_small_project(to: Path) -> Path:
     unwanted = shutil.ignore_patterns("__pycache__", "dvc.lock")
     for name in ("orc_repro", "studies"):
         shutil.copytree(ROOT / name, to / name, ignore=unwanted)
+    if not find_spec("torchdistill"):
+        shutil.rmtree(to / "studies/features_cifar100")
     for name in (".dvcignore", ".gitignore"):
         shutil.copyfile(ROOT / name, to / name)
     params = read_yaml(ROOT / "params.yaml")
