@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from orc_repro.cells import Cells
@@ -30,7 +31,7 @@ def check() -> None:
     Raises:
         UserError: names the first thing that does not agree.
     """
-    params = load_params()
+    params, locked = load_params(), list[str]()
     for folder, declared in planned(params).items():
         written = folder / "cells.yaml"
         if parse(Cells, read_yaml(written), str(written)) != declared:
@@ -39,10 +40,11 @@ def check() -> None:
         if not pipeline.read_text(encoding="utf-8").endswith(pipeline_text(folder, declared)):
             raise UserError(f"{pipeline} is not what is declared; `orc-repro plan` writes it")
         if pipeline.with_name("dvc.lock").exists():
-            _check_lock(pipeline)
+            locked += _locked(pipeline, _stages(folder, declared))
         if (folder / "study.yaml").exists():
             _check_report(folder)
     _check_results()
+    _check_locked(locked)
 
 
 def _check_report(study: Path) -> None:
@@ -63,10 +65,26 @@ def _check_results() -> None:
             raise UserError(f"{path} is not what the results give; run `orc-repro report`")
 
 
-def _check_lock(pipeline: Path) -> None:
-    """Whether every stage that was run is as it was then; others need not have been run."""
+def _stages(folder: Path, cells: Cells) -> int:
+    """How many stages a pipeline has; of cells that lie in pools, none is its own."""
+    own = len(cells.datasets) + len(cells.pivots) + len(cells.assistants) + 2 * len(cells.cells)
+    return (own if cells.datasets else 0) + (folder / "study.yaml").exists()
+
+
+def _locked(pipeline: Path, stages: int) -> list[str]:
+    """What DVC is to look at: a pipeline that was run to its end as a whole, of another its
+    stages that were run, because DVC walks the graph anew for each that is named.
+    """
     locked = read_yaml(pipeline.with_name("dvc.lock"))["stages"]
-    targets = [f"{pipeline}:{stage}" for stage in locked]
+    if len(locked) == stages:
+        return [str(pipeline)]
+    return [f"{pipeline}:{stage}" for stage in locked]
+
+
+def _check_locked(targets: Sequence[str]) -> None:
+    """Whether every stage that was run is as it was then; others need not have been run."""
+    if not targets:
+        return
     # --dry exits with 0 whatever it would run, so its words have to be read.
     words = ["dvc", "repro", "--dry", "--allow-missing", *targets]
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
