@@ -87,10 +87,17 @@ def train_command(
     study: StudyOption = DEFAULT_STUDY,
     device: DeviceOption = "auto",
     restart: RestartOption = False,
+    preview: Annotated[
+        bool, typer.Option("--plan", help="Say what it will take, and train nothing.")
+    ] = False,
 ) -> None:
     """Train one cell (dataset x group x method x seed), continuing where it was stopped."""
+    from orc_repro.stages.forecast import forecast
     from orc_repro.stages.train import train
 
+    if preview:
+        print("\n".join(forecast(load_study(study), cell, device).lines()))
+        return
     if not train(load_study(study), cell, device, restart):
         print(f"{cell} is trained already; --restart trains it again")
 
