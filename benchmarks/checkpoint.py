@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.group import Steps
+from benchmarks.group import DEVICE, Steps
 from benchmarks.timing import interleaved, show
 from orc_repro.config import load_params
 from orc_repro.progress import Progress
@@ -40,8 +40,8 @@ def main(rounds: int) -> None:
             marks = log.flush()
             state = State(
                 fingerprint="f", made_from={}, made_with={}, progressed=done,
-                meter=Meter(64, steps.device).state_dict(), method=method.state_dict(),
-                generators=generators(steps.device), marks=marks,
+                meter=Meter(64, DEVICE).state_dict(), method=method.state_dict(),
+                generators=generators(DEVICE), marks=marks,
             )  # fmt: skip
             keeper.save(state)
             log.checkpointed(marks)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.group import Steps
+from benchmarks.group import DEVICE, Steps
 from benchmarks.timing import interleaved, show
 from orc_repro.config import load_params
 from orc_repro.training.device import device_name, set_up
@@ -28,7 +28,7 @@ def main(rounds: int) -> None:
         {"deterministic: false": lambda: made(False), "deterministic: true": lambda: made(True)},
         rounds,
     )
-    title = f"ORC, r20-r8, batches of 64 CIFAR-sized images, {device_name(steps.device)}"
+    title = f"ORC, r20-r8, batches of 64 CIFAR-sized images, {device_name(DEVICE)}"
     show(title, found, STEPS, "step")
 
 

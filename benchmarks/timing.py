@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-import torch
+from orc_repro.rehearsal import seconds_of
 
-
-def seconds_of(work: Callable[[], object]) -> float:
-    """How long a piece of work takes, on a GPU as well."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    began = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
+NOISY = 1.5
 
 
 def interleaved(
@@ -29,6 +20,11 @@ def interleaved(
         by variant: the median seconds of a round, and the median over rounds of its ratio to the
         first variant in the same round.
     """
+    return compared(rounds_of(variants, rounds))
+
+
+def rounds_of(variants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """By variant the seconds of each round, without a first one that is not counted."""
     times: dict[str, list[float]] = {name: [] for name in variants}
     for i in range(rounds + 1):
         # Every second round backwards: who comes first gains nothing.
@@ -37,7 +33,37 @@ def interleaved(
             took = seconds_of(variants[name])
             if i:
                 times[name].append(took)
-    return compared(times)
+    return times
+
+
+def best(work: Callable[[], object], rounds: int) -> float:
+    """Seconds of the fastest of some rounds, after one that is not counted."""
+    work()
+    return min(seconds_of(work) for _ in range(rounds))
+
+
+@dataclass(frozen=True)
+class Fastest:
+    """The fastest round of a variant: what the machine can do when nobody disturbs it.
+
+    Attributes:
+        seconds: of the fastest round.
+        times_faster: the first variant's fastest round in units of this one's.
+        noisy: the median round took half as much again as the fastest: measure once more.
+    """
+
+    seconds: float
+    times_faster: float
+    noisy: bool
+
+
+def fastest(times: Mapping[str, list[float]]) -> dict[str, Fastest]:
+    """Of each variant its fastest round, beside the first variant's."""
+    first = min(next(iter(times.values())))
+    return {
+        name: Fastest(min(found), first / min(found), statistics.median(found) > NOISY * min(found))
+        for name, found in times.items()
+    }
 
 
 def compared(times: Mapping[str, list[float]]) -> dict[str, tuple[float, float]]:

@@ -21,11 +21,12 @@ from pathlib import Path
 import torch
 
 from benchmarks.group import Steps
-from benchmarks.timing import compared, seconds_of, show
+from benchmarks.timing import compared, show
 from orc_repro.config import Tracking
 from orc_repro.distill.roles import RoleChange
 from orc_repro.files import write_json
 from orc_repro.interruption import Interruption
+from orc_repro.rehearsal import seconds_of
 from orc_repro.tracking import sender
 from orc_repro.tracking.description import Description
 from orc_repro.tracking.runlog import RunLog
