@@ -31,10 +31,11 @@ tables-small: install ## every stage of every table with a handful of images, th
 soak: install ## runs killed KILLS times in all, wherever; they must come out the same (20 minutes)
 	ORC_KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -s tests/reliability/test_kills.py
 
-bench: install ## what checkpoints, determinism and tracking cost here, as ratios
+bench: install ## beside a peer-style loop, as ratios; PEER=folder adds a checkout of RepDistiller
 	$(BIN)/python -m benchmarks.checkpoint
 	$(BIN)/python -m benchmarks.determinism
 	$(BIN)/python -m benchmarks.tracking
+	$(BIN)/python -m benchmarks.suite $(if $(PEER),--peer-path $(PEER))
 
 lint: install
 	$(BIN)/ruff check .

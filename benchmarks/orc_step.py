@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -158,36 +159,33 @@ def _against_single_networks(rounds: int) -> list[Row]:
         for name in names[1:]
     }
 
-    def singles(steps: dict[str, Steps]) -> None:
-        for one in steps.values():
-            one()
-
-    pivot = {names[0]: alone[names[0]]}
-    found = fastest(
-        rounds_of(
-            {
-                "networks alone, one by one": lambda: singles(alone),
-                "pivot alone, students by KD, one by one": lambda: singles(pivot | taught),
-                "group": group,
-            },
-            rounds,
-        )
-    )
+    variants = {
+        "networks alone, one by one": [*alone.values()],
+        "pivot alone, students by KD, one by one": [alone[names[0]], *taught.values()],
+        "group": [group],
+    }
+    found = fastest(rounds_of({n: partial(_each, v) for n, v in variants.items()}, rounds))
+    flop = {name: sum(count(one).flop for one in steps) for name, steps in variants.items()}
     ours = found["group"].seconds
-    rows = []
-    for name, f in found.items():
-        flop = 0.0
-        steps = {"group": [group], "networks alone, one by one": list(alone.values())}.get(
-            name, [*pivot.values(), *taught.values()]
+    rows = [
+        Row(
+            "B8 group", f"{name} ({flop[name] / 1e9:.0f} GFLOP)", 1000 * f.seconds, "ms/iteration",
+            ratio=None if name == "group" else ours / f.seconds, noisy=f.noisy,
         )
-        for one in steps:
-            flop += count(one).flop
+        for name, f in found.items()
+    ]  # fmt: skip
+    # ORC has more arithmetic than its networks alone: the pivot answers too, and who is promoted.
+    speed = ours / flop["group"]
+    for name in list(variants)[:2]:
         rows.append(
             Row(
-                f"B8 group ({flop / 1e9:.0f} GFLOP)", name, 1000 * f.seconds, "ms/iteration",
-                ratio=None if name == "group" else ours / f.seconds,
-                must=None if name == "group" else ("<=", 1.10),
-                aim=None if name == "group" else ("<=", 1.0), noisy=f.noisy,
+                "B8 group, an operation", f"group against: {name}", 1e12 * speed, "ms/GFLOP",
+                speed / (found[name].seconds / flop[name]), ("<=", 1.10), ("<=", 1.0),
             )
         )  # fmt: skip
     return rows
+
+
+def _each(steps: Sequence[Steps]) -> None:
+    for one in steps:
+        one()

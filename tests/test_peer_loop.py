@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from benchmarks.group import networks
+from benchmarks.kd import measure
 from benchmarks.peer_loop import Meters, PeerKd, PeerOrc, PilImages, endless
 from benchmarks.rows import Row, table
 from benchmarks.timing import fastest
 from orc_repro.config import KdConfig, OrcConfig, load_params
 from orc_repro.distill import Kd, Orc
+from orc_repro.errors import UserError
 from orc_repro.rehearsal import noise_images
 from tests.project import ROOT
 
@@ -21,6 +25,22 @@ PARAMS = load_params(ROOT / "params.yaml")
 GROUP, BATCH, ITERATIONS = PARAMS.groups["r20-r8"], 16, 6
 NAMES = (GROUP.teacher, *GROUP.students)
 SGD = PARAMS.recipes["cifar10-brief"].optimizer
+
+PEERS_LOOP = """
+from pathlib import Path
+
+def train_distill(epoch, loader, modules, criteria, optimizer, opt):
+    student, teacher = modules
+    for images, labels, _ in loader:
+        features, logits = student(images, is_feat=True, preact=False)
+        _, said = teacher(images, is_feat=True, preact=False)
+        loss = opt.gamma * criteria[0](logits, labels) + opt.alpha * criteria[1](logits, said)
+        loss.backward()
+        optimizer.step()
+    with (Path(__file__).parents[1] / "asked").open("a") as file:
+        print(opt.distill, round(opt.gamma, 6), opt.alpha, len(loader), file=file)
+"""
+PEERS_LOSS = "from torch import nn\nDistillKL = lambda temperature: nn.MSELoss()\n"
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +100,29 @@ def test_kd_is_the_peers_kd() -> None:
         peer.step(*batch(i))
     mine, theirs = ours.networks[GROUP.target].state_dict(), student.state_dict()
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_a_checkout_of_the_peer_is_run_beside_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="is not a checkout of RepDistiller"):
+        measure(1, tmp_path)
+    for package, module, text in (
+        ("helper", "loops.py", PEERS_LOOP),
+        (
+            "distiller_zoo",
+            "__init__.py",
+            "from torch import nn\nDistillKL = lambda t: nn.MSELoss()\n",
+        ),
+    ):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / module).write_text(text)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    rows = {row.variant: row for row in measure(1, tmp_path)}
+    assert list(rows) == ["peer's style", "RepDistiller's train_distill", "ours"]
+    assert (tmp_path / "asked").read_text() == "kd 0.1 0.9 3\n" * 2
+    for module in ("helper.loops", "helper", "distiller_zoo"):
+        sys.modules.pop(module)
 
 
 def test_meters_are_means_over_samples() -> None:

@@ -56,6 +56,18 @@ def test_a_second_time_nothing_runs(project: Path) -> None:
     assert "up to date" in done.stdout
 
 
+def test_what_a_cell_will_take_is_told_and_nothing_is_written(project: Path) -> None:
+    cell = "digits-small-orc-s0"
+    before = sorted(project.rglob("*"))
+    told = command(project, "orc_repro", "train", cell, "--plan").stdout.splitlines()
+    assert [line.split()[0] for line in told] == ["parameters", "arithmetic", "memory", "time"]
+    assert "330,478: resnet14 174,970, resnet8.a 77,754, resnet8 77,754" in told[0]
+    assert " 1 epochs" in told[3]
+    assert sorted(project.rglob("*")) == before
+    unknown = command(project, "orc_repro", "train", "nobody", "--plan", check=False)
+    assert unknown.returncode == 2 and "nobody" in unknown.stderr
+
+
 def test_metrics_and_plots_are_there_without_a_network(project: Path) -> None:
     shown = command(project, "dvc", "metrics", "show").stdout
     assert "digits-small.orc.top1" in shown
