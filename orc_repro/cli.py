@@ -102,6 +102,35 @@ def train_command(
         print(f"{cell} is trained already; --restart trains it again")
 
 
+@app.command("search")
+def search_command(
+    search: Path,
+    workers: Annotated[int, typer.Option(min=1, help="How many side by side.")] = 1,
+    device: DeviceOption = "auto",
+    worker: Annotated[bool, typer.Option("--worker", hidden=True)] = False,
+) -> None:
+    """Search parameters as a file in studies/search says; the same command goes on with it."""
+    from orc_repro.search.answer import answer
+    from orc_repro.search.work import Worker, work_side_by_side
+
+    one = Worker(search, device)  # whatever is wrong is found before anything is started
+    if workers == 1 or worker:
+        one.run()
+    else:
+        work_side_by_side(search, workers, device)
+    if not worker:
+        print(f"{answer(search, device)}: page.md, trials.csv, best.yaml and figures")
+
+
+@app.command("promote")
+def promote_command(search: Path) -> None:
+    """Put a search's best values into params.yaml, as a change to review."""
+    from orc_repro.search.promotion import promote
+
+    for line in promote(search):
+        print(line)
+
+
 @app.command("evaluate")
 def evaluate_command(
     cell: str, study: StudyOption = DEFAULT_STUDY, device: DeviceOption = "auto"

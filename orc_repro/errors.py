@@ -31,3 +31,7 @@ class Interrupted(BaseException):
     def exit_code(self) -> int:
         """130 for SIGINT, 143 for SIGTERM, as a shell counts."""
         return 128 + self.by
+
+
+class NotWorthwhile(Exception):
+    """A run is stopped because whoever started it has seen enough; the words say what."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,7 @@ from orc_repro.data.batches import Augmentation, ResidentImages
 from orc_repro.data.manifest import Manifest, load_manifest
 from orc_repro.data.prepared import load_split
 from orc_repro.distill import Method
-from orc_repro.errors import Interrupted, UserError
+from orc_repro.errors import Interrupted, NotWorthwhile, UserError
 from orc_repro.files import remove_partials, write_json
 from orc_repro.fingerprint import file_digest
 from orc_repro.interruption import Interruption
@@ -100,7 +101,8 @@ class Run:
     ) -> None:
         try:
             if self._tracker is not None and error is not None and not self._finished:
-                status = "KILLED" if isinstance(error, Interrupted) else "FAILED"
+                ended = isinstance(error, Interrupted | NotWorthwhile)
+                status = "KILLED" if ended else "FAILED"
                 reason = " ".join(str(error).split()) or type(error).__name__
                 _warn(self._tracker.finish(status, reason))
         finally:
@@ -131,8 +133,14 @@ class Run:
         late.start()
         _warn(late.stop(self._stop))
 
-    def train(self, method: Method, target: str) -> Progressed:
+    def train(
+        self, method: Method, target: str, make_log: Callable[[Path], RunLog] = RunLog
+    ) -> Progressed:
         """Train to the last epoch, from the newest checkpoint if there is one.
+
+        Args:
+            make_log: makes the log of the run's folder; one that looks at what it is told may
+                end the run.
 
         Raises:
             UserError: see ``fit``; also when the device has no memory left.
@@ -147,7 +155,7 @@ class Run:
             )
             steps = len(train) // recipe.batch_size
             with (
-                closing(RunLog(self.folder)) as log,
+                closing(make_log(self.folder)) as log,
                 Progress(identity.key, recipe.epochs, steps) as progress,
             ):
                 return fit(

@@ -1,0 +1,222 @@
+"""What a search says: its trials, its best values, figures, and whether the best is better."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import optuna
+import pandas as pd
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from orc_repro.config import Params, load_params
+from orc_repro.errors import UserError
+from orc_repro.files import write_atomically
+from orc_repro.project import REPORTS
+from orc_repro.report.figures import save
+from orc_repro.report.statistics import Summary, paired_difference, summarise
+from orc_repro.search.declaration import Search, load_search
+from orc_repro.search.space import Values, base_values, overlay, variant
+from orc_repro.search.storage import REASON, RETRY_OF, open_study
+from orc_repro.search.tags import tell
+from orc_repro.search.trial import identify, last_accuracy, run_seed
+from orc_repro.search.work import name_of
+from orc_repro.yaml_files import write_yaml
+
+BEST = "best.yaml"
+
+
+def answer(path: Path, device: str = "auto") -> Path:
+    """Confirm a search's best trial on fresh seeds, and write ``reports/studies/<name>/``.
+
+    Returns:
+        the folder: ``page.md``, ``trials.csv``, ``best.yaml`` and ``figures/``.
+
+    Raises:
+        UserError: no trial is complete, or a confirming run cannot be made.
+    """
+    search, params = load_search(path), load_params()
+    name = name_of(path, search)
+    study = open_study(search, name, base_values(search, params))
+    first = study.trials[0].params  # also if params.yaml has the best values by now
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not complete:
+        raise UserError(f"the search {name} has no complete trial yet")
+    best = max(complete, key=lambda trial: (trial.values[0], -trial.number))
+    folder = REPORTS / "studies" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    seeds = {
+        label: _on_fresh_seeds(search, name, params, values, f"{label}, again", device)
+        for label, values in {"best": best.params, "params.yaml": first}.items()
+    }
+    _write(folder / "trials.csv", trial_table(study.trials).to_csv(index=False))
+    header = f"Trial {best.number} of {name}; `orc-repro promote {path}` puts it into params.yaml."
+    write_yaml(folder / BEST, overlay(search, best.params, params), header)
+    importances = _draw(study, folder / "figures")
+    if problem := tell(study, best, params.tracking):
+        print(f"warning: {problem}", file=sys.stderr)
+    _write(folder / "page.md", _page(path, search, name, study, best, first, seeds, importances))
+    return folder
+
+
+def trial_table(trials: list[FrozenTrial]) -> pd.DataFrame:
+    """One row a trial: number, state, value, why it ended, whom it repeats, and its values."""
+    paths = list(dict.fromkeys(path for trial in trials for path in trial.params))
+    return pd.DataFrame(
+        [
+            {
+                "trial": trial.number,
+                "state": trial.state.name.lower(),
+                "validation_top1": trial.values[0] if trial.values else None,
+                "flop_per_image": trial.values[1] if len(trial.values or ()) > 1 else None,
+                "seconds": trial.duration.total_seconds() if trial.duration else None,
+                "reason": trial.user_attrs.get(REASON, ""),
+                "retry_of": trial.user_attrs.get(RETRY_OF, ""),
+            }
+            | {path: trial.params.get(path) for path in paths}
+            for trial in trials
+        ]
+    )
+
+
+def _on_fresh_seeds(
+    search: Search, name: str, params: Params, values: Values, label: str, device: str
+) -> dict[int, float]:
+    found = variant(search, params, values, label)
+    accuracies = {}
+    for seed in search.confirmation_seeds:
+        identity, teachers = identify(search, name, found, seed, label)
+        history = run_seed(identity, teachers, params, lambda _epoch, _value: None, device)
+        accuracies[seed] = last_accuracy(history)
+    return accuracies
+
+
+def _draw(study: Study, folder: Path) -> dict[str, float]:
+    """Optuna's own pictures; returns the importances that one of them shows."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    from optuna.visualization import matplotlib as plots
+
+    of: dict[str, Any] = {"target": _accuracy, "target_name": "validation top-1"}
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    importances: dict[str, float] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that these plots are experimental, and sparse trials
+        drawn: dict[str, Callable[[], object]] = {
+            "optimization_history": partial(plots.plot_optimization_history, study, **of),
+            "slice": partial(plots.plot_slice, study, **of),
+            "parallel_coordinate": partial(plots.plot_parallel_coordinate, study, **of),
+        }
+        if len(complete) > 1:
+            importances = optuna.importance.get_param_importances(study, target=_accuracy)
+            drawn["param_importances"] = partial(plots.plot_param_importances, study, **of)
+        if len(study.directions) > 1:
+            names = ["validation top-1", "FLOP an image"]
+            drawn["pareto_front"] = partial(plots.plot_pareto_front, study, target_names=names)
+        for name, draw in drawn.items():
+            draw()
+            figure = pyplot.gcf()
+            if name in ("slice", "parallel_coordinate"):
+                figure.set_size_inches(2.4 * len(complete[0].params), 4.8)
+            figure.autofmt_xdate()
+            save(figure, folder / f"{name}.svg")
+            pyplot.close(figure)
+    return dict(importances)
+
+
+def _accuracy(trial: FrozenTrial) -> float:
+    accuracy: float = trial.values[0]
+    return accuracy
+
+
+def _page(
+    path: Path,
+    search: Search,
+    name: str,
+    study: Study,
+    best: FrozenTrial,
+    first: Values,
+    seeds: Mapping[str, dict[int, float]],
+    importances: Mapping[str, float],
+) -> str:
+    states = pd.Series([trial.state.name.lower() for trial in study.trials]).value_counts()
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    changes = [
+        f"| {p} | {first.get(p, '')} | {best.params.get(p, '')} | {importances.get(p, 0.0):.2f} |"
+        for p in search.space
+    ]
+    overlay_of_best = overlay(search, best.params, load_params())
+    difference = paired_difference(seeds["best"], seeds["params.yaml"])
+    assert difference is not None
+    options = " ".join(f"-S '{key}={value}'" for key, value in _flat(overlay_of_best))
+    return f"""# {search.title}
+
+`{path}`, version {search.version}: {counts}. Sampler {search.sampler.kind}, seed
+{search.sampler.seed}; Optuna {optuna.__version__}. Values are validation accuracies of the target
+after the last epoch, the mean over seeds {", ".join(map(str, search.seeds))}; the test split is
+never read.
+
+## Is the best trial better?
+
+The best of many noisy trials is not the best: it and trial 0, what `params.yaml` has, were trained
+again on {len(search.confirmation_seeds)} fresh seeds.
+
+| | validation top-1 |
+| --- | --- |
+| trial {best.number} in the search | {_accuracy(best):.2f} |
+| trial {best.number}, fresh seeds | {_said(summarise(list(seeds["best"].values())))} |
+| params.yaml, fresh seeds | {_said(summarise(list(seeds["params.yaml"].values())))} |
+| difference, paired by seed | {_said(difference)} |
+
+{_verdict(difference)}
+
+## Values
+
+| parameter | params.yaml | trial {best.number} | importance |
+| --- | --- | --- | --- |
+{chr(10).join(changes)}
+
+To try them: `dvc exp run {options}`, or `orc-repro promote {path}`.
+
+![history](figures/optimization_history.svg)
+![importances](figures/param_importances.svg)
+![slices](figures/slice.svg)
+![parallel coordinates](figures/parallel_coordinate.svg)
+{"![accuracy and cost](figures/pareto_front.svg)" if search.cost != "none" else ""}"""
+
+
+def _flat(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, str]]:
+    """As ``dvc exp run -S`` takes them: a list in brackets."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{at}{key}.")
+        else:
+            yield f"{at}{key}", f"[{','.join(value)}]" if isinstance(value, list) else str(value)
+
+
+def _said(summary: Summary) -> str:
+    if summary.sd is None:
+        return f"{summary.mean:.2f} (n = 1)"
+    return (
+        f"{summary.mean:.2f} ± {summary.sd:.2f}, {summary.low:.2f} to {summary.high:.2f}"
+        f" (n = {summary.n})"
+    )
+
+
+def _verdict(difference: Summary) -> str:
+    assert difference.low is not None and difference.high is not None
+    if difference.low > 0:
+        return "The best trial is better: the interval of the difference is above zero."
+    if difference.high < 0:
+        return "The best trial is worse than what `params.yaml` has; it was chance."
+    return "Nothing is decided: the interval of the difference holds zero."
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomically(path, text.encode())

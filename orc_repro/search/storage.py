@@ -1,0 +1,152 @@
+"""Where a search is kept, and what to do about workers that are gone."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import optuna
+import psutil
+from filelock import FileLock
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from orc_repro.errors import UserError, one_line
+from orc_repro.project import scratch
+from orc_repro.search.declaration import Search
+from orc_repro.search.space import Values
+
+ADDRESS = "ORC_SEARCH_STORAGE"
+"""Environment variable: the address of a database for workers on many machines; it may hold a
+password, so it is never shown and stands in no file.
+"""
+SPACE, WORKER, RETRY_OF, REASON = "space", "worker", "retry_of", "reason"
+RUN = "run of seed "
+"""And the seed: which run a trial is."""
+HEARTBEAT_S, GRACE_S = 30, 120
+UNSIGNED_S = 10
+
+
+def folder_of(name: str) -> Path:
+    """A search's own folder on this machine."""
+    return scratch() / "search" / name
+
+
+def open_study(search: Search, name: str, first: Values) -> Study:
+    """The stored search, or a new one with trial 0 waiting.
+
+    Raises:
+        UserError: the storage cannot be reached, or holds another space under this name.
+    """
+    folder_of(name).mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with FileLock(folder_of(name) / "open.lock"):
+        try:
+            study = optuna.create_study(
+                study_name=name,
+                storage=_storage(name),
+                directions=["maximize"] if search.cost == "none" else ["maximize", "minimize"],
+                load_if_exists=True,
+            )
+            stored = study.user_attrs.get(SPACE)
+        except Exception as error:
+            # Drivers raise what they like, with the address, which may hold a password.
+            raise UserError(
+                f"the search storage {_shown()} cannot be used: {type(error).__name__}"
+                f"{_hint(error)}"
+            ) from None
+        if stored is None:
+            study.set_user_attr(SPACE, search.space_content)
+            study.enqueue_trial(first, user_attrs={REASON: "what params.yaml has"})
+        elif stored != search.space_content:
+            changed = [k for k in stored if stored[k] != search.space_content.get(k)]
+            raise UserError(
+                f"the stored search {name} has another {' and '.join(changed)} than its file;"
+                " raise the file's version, and it is a search of its own"
+            )
+    return study
+
+
+def sweep(study: Study, name: str) -> list[int]:
+    """Fail every trial whose worker on this machine is gone, and put it in line again.
+
+    Its run goes on from its checkpoint. Where the storage has heartbeats, it does this itself for
+    workers on other machines.
+
+    Returns:
+        the numbers of those trials.
+    """
+    lost = []
+    with FileLock(folder_of(name) / "sweep.lock"):
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if _is_gone(trial):
+                study.tell(trial.number, state=TrialState.FAIL)
+                retry(study, trial)
+                lost.append(trial.number)
+    return lost
+
+
+def retry(study: Study, trial: FrozenTrial) -> None:
+    """Put a lost trial's values in line again."""
+    study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
+
+
+def done(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that count: complete, or stopped early; not those that were lost and run again."""
+    return [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+
+
+def suggested(study: Study) -> int:
+    """How many trials have been suggested, those that were lost not counted again."""
+    kept = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+    return len(study.get_trials(deepcopy=False, states=kept))
+
+
+def sign(trial: optuna.Trial) -> None:
+    """Say who works on a trial."""
+    trial.set_user_attr(WORKER, [socket.gethostname(), os.getpid(), _began(os.getpid())])
+
+
+def _storage(name: str) -> BaseStorage:
+    address = os.environ.get(ADDRESS)
+    if not address:
+        return JournalStorage(JournalFileBackend(str(folder_of(name) / "journal.log")))
+    return RDBStorage(
+        address,
+        heartbeat_interval=HEARTBEAT_S,
+        grace_period=GRACE_S,
+        heartbeat_stale_trial_callback=retry,
+        engine_kwargs={"pool_pre_ping": True},
+    )
+
+
+def _shown() -> str:
+    return f"that {ADDRESS} names" if os.environ.get(ADDRESS) else "of this machine"
+
+
+def _hint(error: Exception) -> str:
+    if isinstance(error, ImportError | ModuleNotFoundError):
+        return f" ({one_line(str(error))})"
+    return ""
+
+
+def _is_gone(trial: FrozenTrial) -> bool:
+    """Whether a trial's worker was on this machine and is not there any more."""
+    worker = trial.user_attrs.get(WORKER)
+    if worker is None:  # killed before it could sign, or about to
+        began = trial.datetime_start
+        return began is not None and (datetime.now() - began).total_seconds() > UNSIGNED_S
+    host, pid, began_s = worker
+    return bool(host == socket.gethostname() and _began(pid) != began_s)
+
+
+def _began(pid: int) -> float | None:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None

@@ -1,0 +1,49 @@
+"""A search in MLflow: each trial's run says how it ended, the parent which was best."""
+
+from __future__ import annotations
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from orc_repro.config import Tracking
+from orc_repro.project import run_folder
+from orc_repro.search.storage import REASON, RUN
+from orc_repro.tracking.delivery import Delivery
+from orc_repro.tracking.store import open_client, shown, store_uri
+
+_SAID = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+def tell(study: Study, best: FrozenTrial, settings: Tracking) -> str | None:
+    """Tag every trial's run that was made on this machine.
+
+    Returns:
+        None, or a sentence why it could not be done; the same command does it again.
+    """
+    if not settings.enabled:
+        return None
+    uri = store_uri()
+    try:
+        client = open_client(uri)
+        # Those that failed first: their runs went on as another trial's, which has the last word.
+        trials = sorted(study.get_trials(deepcopy=False), key=lambda t: t.state != TrialState.FAIL)
+        for trial in trials:
+            for key, fingerprint in trial.user_attrs.items():
+                folder = run_folder(str(fingerprint))
+                if not key.startswith(RUN) or not (folder / "run.json").exists():
+                    continue
+                delivery = Delivery(client, folder, settings)
+                tags = {
+                    "trial_state": _SAID.get(trial.state, "running"),
+                    "trial_reason": str(trial.user_attrs.get(REASON, "")),
+                    "best_trial": str(trial.number == best.number).lower(),
+                }
+                for name, value in tags.items():
+                    client.set_tag(delivery.run_id, name, value)
+                if trial.number == best.number:
+                    client.set_tag(delivery.parent_id, "best_trial", str(best.number))
+                    client.log_metric(delivery.parent_id, "agg/best_val_top1", best.values[0])
+    except Exception as error:  # a store may raise anything; the search's files are safe
+        why = " ".join(str(error).split())[:200]
+        return f"the trials are not tagged in {shown(uri)} ({why})"
+    return None

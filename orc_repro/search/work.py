@@ -1,0 +1,168 @@
+"""A search under way: one worker, or several beside each other."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.study import Study
+
+from orc_repro.config import load_params
+from orc_repro.errors import NotWorthwhile, UserError
+from orc_repro.interruption import RUNNER, Interruption
+from orc_repro.project import PIVOTS
+from orc_repro.search.declaration import Search, load_search
+from orc_repro.search.space import base_values, check, suggest, variant
+from orc_repro.search.storage import REASON, RUN, done, open_study, sign, suggested, sweep
+from orc_repro.search.trial import Judge, flop_per_image, identify, last_accuracy, run_seed
+from orc_repro.stages.run import manifest_of
+
+LOOK_S = 0.5
+ENDING_S = 60.0
+
+
+class Worker:
+    """Takes trials of a search, one after another.
+
+    Raises:
+        UserError: the file, the space or the storage is wrong, or data or weights are missing.
+    """
+
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        self.search, self.params, self._device = load_search(path), load_params(), device
+        self.name = name_of(path, self.search)
+        self.path = path
+        check(self.search, self.params, str(path))
+        _check_inputs(self.search)
+        self.study: Study = open_study(
+            self.search, self.name, base_values(self.search, self.params)
+        )
+
+    def run(self, most: int | None = None) -> int:
+        """Take trials until the search has all of its, or so many are taken; returns how many."""
+        taken = 0
+        self.study.pruner = _pruner(self.search)
+        while most is None or taken < most:
+            for number in sweep(self.study, self.name):
+                print(f"trial {number} was lost with its worker; its values are in line again")
+            if len(done(self.study.trials)) >= self.search.trials:
+                break
+            # A sampler for each trial, seeded by how many were suggested before it: a search that
+            # is continued goes on as if it had not been stopped, and repeats nothing.
+            self.study.sampler = _sampler(self.search, suggested(self.study))
+            self.study.optimize(self._trial, n_trials=1)
+            taken += 1
+            self._say()
+        return taken
+
+    def _trial(self, trial: optuna.Trial) -> float | tuple[float, float]:
+        sign(trial)
+        label = f"trial {trial.number}"
+        found = variant(self.search, self.params, suggest(trial, self.search), label)
+        values = []
+        for i, seed in enumerate(self.search.seeds):
+            identity, teachers = identify(self.search, self.name, found, seed, label)
+            trial.set_user_attr(f"{RUN}{seed}", identity.fingerprint)
+            judge = self._judge(trial, i * found.recipe.epochs)
+            try:
+                history = run_seed(identity, teachers, self.params, judge, self._device)
+            except NotWorthwhile as seen:
+                trial.set_user_attr(REASON, str(seen))
+                raise optuna.TrialPruned(str(seen)) from None
+            values.append(last_accuracy(history))
+            trial.set_user_attr(f"promotions of seed {seed}", dict(history.elected))
+            trial.set_user_attr(f"role changes of seed {seed}", history.role_changes)
+        accuracy = sum(values) / len(values)
+        if self.search.cost == "none":
+            return accuracy
+        return accuracy, flop_per_image(identity)
+
+    def _judge(self, trial: optuna.Trial, before: int) -> Judge:
+        """Report each epoch, behind those of the seeds before, and ask whether to go on."""
+        if self.search.cost != "none":
+            return lambda _epoch, _accuracy: None
+
+        def judge(epoch: int, accuracy: float) -> str | None:
+            trial.report(accuracy, before + epoch)
+            early = epoch < self.search.pruner.after_epoch
+            return None if early or not trial.should_prune() else "below the median"
+
+        return judge
+
+    def _say(self) -> None:
+        trials = self.study.get_trials(deepcopy=False)
+        last, finished = trials[-1], done(trials)
+        value = f"{last.values[0]:.2f} %" if last.values else "stopped early"
+        best = max((t.values[0] for t in finished if t.values), default=None)
+        tail = "" if best is None else f", the best is {best:.2f} %"
+        print(
+            f"trial {last.number}: {value}; {len(finished)} of {self.search.trials}{tail}",
+            flush=True,
+        )
+
+
+def name_of(path: Path, search: Search) -> str:
+    """A search's name; with another space it is another search."""
+    return f"{path.stem}-v{search.version}"
+
+
+def work_side_by_side(path: Path, workers: int, device: str) -> None:
+    """Start so many workers as processes of their own and wait for them.
+
+    Raises:
+        UserError: one of them failed; its words were printed.
+        Interrupted: a stop was requested; the workers have saved and ended.
+    """
+    words = [sys.executable, "-m", "orc_repro", "search", str(path), "--worker"]
+    environment = os.environ | {RUNNER: str(os.getpid()), "ORC_DEVICE": device}
+    with Interruption() as stop:
+        running = [subprocess.Popen(words, env=environment) for _ in range(workers)]
+        try:
+            while any(process.poll() is None for process in running) and not stop.requested:
+                time.sleep(LOOK_S)
+        finally:
+            for process in running:
+                if process.poll() is None:
+                    process.terminate()
+            for process in running:
+                try:
+                    process.wait(ENDING_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+        stop.stop_if_requested("with all its workers; the same command goes on from there")
+    if failed := sum(process.returncode != 0 for process in running):
+        raise UserError(f"{failed} of {workers} workers failed; what they said is above")
+
+
+def _sampler(search: Search, trials: int) -> BaseSampler:
+    words = f"{search.sampler.seed}/{trials}".encode()
+    seed = int.from_bytes(hashlib.sha256(words).digest()[:4])
+    if search.sampler.kind == "random":
+        return RandomSampler(seed=seed)
+    return TPESampler(seed=seed, n_startup_trials=search.sampler.startup_trials)
+
+
+def _pruner(search: Search) -> BasePruner:
+    if search.pruner.kind == "none":
+        return NopPruner()
+    return MedianPruner(
+        n_startup_trials=search.pruner.startup_trials, n_warmup_steps=search.pruner.after_epoch
+    )
+
+
+def _check_inputs(search: Search) -> None:
+    """Before anything is stored: the data, and the pivot's weights."""
+    manifest_of(search.base.dataset)
+    pivot = search.base.pivot
+    if pivot is not None and not (PIVOTS / f"{pivot}.safetensors").exists():
+        raise UserError(
+            f"the pivot's weights {PIVOTS / pivot}.safetensors do not exist; `dvc repro"
+            f" pretrain@{pivot}` makes them (or the same stage of a pool)"
+        )
