@@ -15,7 +15,6 @@ from orc_repro.config import load_params
 from orc_repro.errors import Interrupted, UserError, one_line
 from orc_repro.interruption import SIGNALS
 from orc_repro.memory import is_out_of_memory
-from orc_repro.plan import plan
 from orc_repro.project import reports
 
 app = typer.Typer(
@@ -39,6 +38,8 @@ RestartOption = Annotated[
 @app.command("plan")
 def plan_command() -> None:
     """Expand every study's declaration into cells.yaml and dvc.yaml, and the pools they share."""
+    from orc_repro.plan import plan
+
     for line in plan():
         print(line)
 
