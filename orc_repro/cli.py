@@ -119,6 +119,8 @@ def search_command(
         one.run()
     else:
         work_side_by_side(search, workers, device)
+    if not one.finished:
+        raise UserError(f"{search}: not all trials were made; the same command goes on with it")
     if not worker:
         print(f"{answer(search, device)}: page.md, trials.csv, best.yaml and figures")
 

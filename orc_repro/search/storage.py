@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 import optuna
@@ -29,7 +28,6 @@ SPACE, WORKER, RETRY_OF, REASON = "space", "worker", "retry_of", "reason"
 RUN = "run of seed "
 """And the seed: which run a trial is."""
 HEARTBEAT_S, GRACE_S = 30, 120
-UNSIGNED_S = 10
 
 
 def folder_of(name: str) -> Path:
@@ -72,22 +70,21 @@ def open_study(search: Search, name: str, first: Values) -> Study:
     return study
 
 
-def sweep(study: Study, name: str) -> list[int]:
+def sweep(study: Study) -> list[int]:
     """Fail every trial whose worker on this machine is gone, and put it in line again.
 
-    Its run goes on from its checkpoint. Where the storage has heartbeats, it does this itself for
-    workers on other machines.
+    Its run goes on from its checkpoint. One worker of a machine at a time may call this. A database
+    does it by heartbeats for workers on other machines.
 
     Returns:
         the numbers of those trials.
     """
     lost = []
-    with FileLock(folder_of(name) / "sweep.lock"):
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if _is_gone(trial):
-                study.tell(trial.number, state=TrialState.FAIL)
-                retry(study, trial)
-                lost.append(trial.number)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if _is_gone(trial):
+            study.tell(trial.number, state=TrialState.FAIL)
+            retry(study, trial)
+            lost.append(trial.number)
     return lost
 
 
@@ -138,11 +135,10 @@ def _hint(error: Exception) -> str:
 def _is_gone(trial: FrozenTrial) -> bool:
     """Whether a trial's worker was on this machine and is not there any more."""
     worker = trial.user_attrs.get(WORKER)
-    if worker is None:  # killed before it could sign, or about to
-        began = trial.datetime_start
-        return began is not None and (datetime.now() - began).total_seconds() > UNSIGNED_S
-    host, pid, began_s = worker
-    return bool(host == socket.gethostname() and _began(pid) != began_s)
+    if worker is None:  # killed before it could sign; or on another machine, about to
+        return not os.environ.get(ADDRESS)
+    host, pid, began = worker
+    return bool(host == socket.gethostname() and _began(pid) != began)
 
 
 def _began(pid: int) -> float | None:

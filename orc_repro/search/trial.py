@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from orc_repro.config import Params
 from orc_repro.cost import step_cost
@@ -140,14 +141,15 @@ def run_seed(
     place = pick_device(device)
     set_up(identity.recipe)
     summary = scratch() / "search" / identity.study / "runs" / f"{identity.fingerprint}.json"
-    with Run(identity, place, params) as run:
+    summary.parent.mkdir(parents=True, exist_ok=True)
+    # Another worker may have been given the same values: it is waited for, and its result read.
+    with FileLock(summary.with_suffix(".lock")), Run(identity, place, params) as run:
         if run.is_finished(summary):
             run.settle()
             return read_json(History, summary)
         method = _built(identity, teachers, place)
         done = run.train(method, identity.group.target, lambda folder: JudgedLog(folder, judge))
         history = history_of(identity, done)
-        summary.parent.mkdir(parents=True, exist_ok=True)
         write_json(summary, history.model_dump(mode="json"))
         run.finish({"training/history.json": summary}, "", [summary], done)
     return history

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import optuna
+from filelock import FileLock
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
@@ -20,7 +21,16 @@ from orc_repro.interruption import RUNNER, Interruption
 from orc_repro.project import PIVOTS
 from orc_repro.search.declaration import Search, load_search
 from orc_repro.search.space import base_values, check, suggest, variant
-from orc_repro.search.storage import REASON, RUN, done, open_study, sign, suggested, sweep
+from orc_repro.search.storage import (
+    REASON,
+    RUN,
+    done,
+    folder_of,
+    open_study,
+    sign,
+    suggested,
+    sweep,
+)
 from orc_repro.search.trial import Judge, flop_per_image, identify, last_accuracy, run_seed
 from orc_repro.stages.run import manifest_of
 
@@ -44,27 +54,36 @@ class Worker:
         self.study: Study = open_study(
             self.search, self.name, base_values(self.search, self.params)
         )
+        self._turn, self._number = _Turn(folder_of(self.name) / "turn.lock"), 0
 
-    def run(self, most: int | None = None) -> int:
-        """Take trials until the search has all of its, or so many are taken; returns how many."""
-        taken = 0
+    def run(self) -> None:
+        """Take trials until the search has all of its."""
         self.study.pruner = _pruner(self.search)
-        while most is None or taken < most:
-            for number in sweep(self.study, self.name):
-                print(f"trial {number} was lost with its worker; its values are in line again")
-            if len(done(self.study.trials)) >= self.search.trials:
-                break
-            # A sampler for each trial, seeded by how many were suggested before it: a search that
-            # is continued goes on as if it had not been stopped, and repeats nothing.
-            self.study.sampler = _sampler(self.search, suggested(self.study))
-            self.study.optimize(self._trial, n_trials=1)
-            taken += 1
-            self._say()
-        return taken
+        while not self.finished:
+            took = False
+            with self._turn:
+                for number in sweep(self.study):
+                    print(f"trial {number} was lost with its worker; its values are in line again")
+                if suggested(self.study) < self.search.trials:
+                    # A sampler for each trial, seeded by how many were suggested before it: a
+                    # search that is continued goes on as if it had not been stopped.
+                    self.study.sampler = _sampler(self.search, suggested(self.study))
+                    self.study.optimize(self._trial, n_trials=1)
+                    took = True
+            if took:
+                self._say()
+            else:  # others are at the last ones; one of them may be lost yet
+                time.sleep(LOOK_S)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search has all of its trials."""
+        return len(done(self.study.get_trials(deepcopy=False))) >= self.search.trials
 
     def _trial(self, trial: optuna.Trial) -> float | tuple[float, float]:
         sign(trial)
-        label = f"trial {trial.number}"
+        self._turn.release()  # the next worker sees this trial, and knows whose it is
+        self._number, label = trial.number, f"trial {trial.number}"
         found = variant(self.search, self.params, suggest(trial, self.search), label)
         values = []
         for i, seed in enumerate(self.search.seeds):
@@ -98,7 +117,7 @@ class Worker:
 
     def _say(self) -> None:
         trials = self.study.get_trials(deepcopy=False)
-        last, finished = trials[-1], done(trials)
+        last, finished = trials[self._number], done(trials)
         value = f"{last.values[0]:.2f} %" if last.values else "stopped early"
         best = max((t.values[0] for t in finished if t.values), default=None)
         tail = "" if best is None else f", the best is {best:.2f} %"
@@ -116,8 +135,9 @@ def name_of(path: Path, search: Search) -> str:
 def work_side_by_side(path: Path, workers: int, device: str) -> None:
     """Start so many workers as processes of their own and wait for them.
 
+    A worker that fails is told of; the others do its work.
+
     Raises:
-        UserError: one of them failed; its words were printed.
         Interrupted: a stop was requested; the workers have saved and ended.
     """
     words = [sys.executable, "-m", "orc_repro", "search", str(path), "--worker"]
@@ -138,7 +158,24 @@ def work_side_by_side(path: Path, workers: int, device: str) -> None:
                     process.kill()
         stop.stop_if_requested("with all its workers; the same command goes on from there")
     if failed := sum(process.returncode != 0 for process in running):
-        raise UserError(f"{failed} of {workers} workers failed; what they said is above")
+        print(f"{failed} of {workers} workers failed; what they said is above", file=sys.stderr)
+
+
+class _Turn:
+    """One worker at a time looks for a trial; it may end its turn before the block does."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = FileLock(path)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """The turn is over."""
+        self._lock.release(force=True)
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 def _sampler(search: Search, trials: int) -> BaseSampler:

@@ -1,0 +1,168 @@
+"""A search whose workers share a PostgreSQL server, which MLflow's server uses too."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+from optuna.trial import TrialState
+
+from tests.project import command, copy_project, environment
+from tests.search.files import content, shrink
+
+FILE, NAME = "studies/search/small.yaml", "small-v1"
+PROGRAMS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True), None]
+
+
+def program(name: str) -> str | None:
+    for folder in PROGRAMS:
+        found = shutil.which(name, path=None if folder is None else str(folder))
+        if found:
+            return found
+    return None
+
+
+pytestmark = pytest.mark.skipif(
+    program("initdb") is None or find_spec("psycopg") is None,
+    reason="needs PostgreSQL's server and psycopg",
+)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    return port
+
+
+def until(holds: object, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not holds():  # type: ignore[operator]
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.1)
+
+
+def answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=2)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The address of a server of our own, without the name of a database."""
+    folder, port = Path(tempfile.mkdtemp(prefix="pg")), free_port()
+    data = folder / "data"
+    data.mkdir()
+    # The server refuses to run as root.
+    other = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    if other:
+        shutil.chown(folder, "postgres")
+        shutil.chown(data, "postgres")
+    make = [*other, program("initdb"), "-D", data, "-A", "trust", "-U", "orc"]
+    subprocess.run([str(word) for word in make], check=True, capture_output=True, cwd=folder)
+    serve = [*other, program("postgres"), "-D", data, "-p", port, "-h", "127.0.0.1", "-k", data]
+    process = subprocess.Popen(
+        [str(word) for word in serve], cwd=folder, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    plain = f"postgresql://orc@127.0.0.1:{port}"
+    try:
+        import psycopg
+
+        def up() -> bool:
+            try:
+                psycopg.connect(f"{plain}/postgres").close()
+            except psycopg.OperationalError:
+                return False
+            return True
+
+        until(up)
+        with psycopg.connect(f"{plain}/postgres", autocommit=True) as connection:
+            connection.execute("create database search")
+            connection.execute("create database mlflow")
+        yield plain.replace("postgresql", "postgresql+psycopg", 1)
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_four_workers_one_killed_and_every_trial_is_accounted_for(
+    server: str, tmp_path: Path
+) -> None:
+    project = copy_project(tmp_path / "project", shrink, {"groups": ["small"], "seeds": [0]})
+    for words in (["plan"], ["prepare", "digits"], ["pretrain", "digits-resnet14-digits-s0"]):
+        command(project, "orc_repro", *words)
+    (project / FILE).parent.mkdir(parents=True)
+    (project / FILE).write_text(yaml.safe_dump(content(trials=8)))
+    port = free_port()
+    with ExitStack() as stack:
+        mlflow = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+             "--backend-store-uri", f"{server}/mlflow", "--workers", "1",
+             "--artifacts-destination", str(tmp_path / "artifacts")],
+            cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        stack.callback(mlflow.wait)
+        stack.callback(os.killpg, mlflow.pid, signal.SIGTERM)
+        until(lambda: answers(f"http://127.0.0.1:{port}/health"))
+        searching = subprocess.Popen(
+            [sys.executable, "-m", "orc_repro", "search", FILE, "--workers", "4"],
+            cwd=project,
+            env=environment(project) | {
+                "ORC_SEARCH_STORAGE": f"{server}/search",
+                "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
+            },
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        until(lambda: len(workers(server)) == 4)
+        os.kill(sorted(workers(server))[0], signal.SIGKILL)
+        said, problems = searching.communicate(timeout=400)
+        assert searching.returncode == 0, problems
+        assert "1 of 4 workers failed" in problems and "was lost with its worker" in said
+        study = optuna.load_study(study_name=NAME, storage=f"{server}/search")
+        states = [trial.state for trial in study.trials]
+        assert states.count(TrialState.FAIL) == 1 and len(states) == 9
+        ended = [s for s in states if s in (TrialState.COMPLETE, TrialState.PRUNED)]
+        assert len(ended) == 8
+        (lost,) = (t for t in study.trials if t.state == TrialState.FAIL)
+        (again,) = (t for t in study.trials if t.user_attrs.get("retry_of") == lost.number)
+        assert again.params.items() >= lost.params.items()
+
+        from orc_repro.tracking.store import open_client
+
+        client = open_client(f"http://127.0.0.1:{port}")
+        experiment = client.get_experiment_by_name(f"orc/search/{NAME}").experiment_id
+        runs = client.search_runs([experiment], "tags.trial_state != ''")
+        assert len(runs) == 8
+        assert {run.data.tags["trial_state"] for run in runs} <= {"complete", "pruned"}
+
+
+def workers(server: str) -> set[int]:
+    """The processes that are at work on a trial."""
+    try:
+        study = optuna.load_study(study_name=NAME, storage=f"{server}/search")
+    except KeyError:
+        return set()
+    return {
+        trial.user_attrs["worker"][1]
+        for trial in study.trials
+        if trial.state == TrialState.RUNNING and "worker" in trial.user_attrs
+    }
