@@ -45,7 +45,7 @@ def edit(project: Path, old: str, new: str) -> None:
     ("old", "new", "named"),
     [
         ("  enabled: true", "  enabledd: true", "unknown key tracking.enabledd"),
-        ("beta: 0.5", "beta: half", "methods.orc.beta is 'half'"),
+        ("margin: 0.0", "margin: wide", "methods.orc.promotion.margin is 'wide'"),
         ("temperature: 4.0", "temperature: 0", "temperature is 0; it must be greater than 0"),
         ("top_k: 1", "top_k: 9", "top_k is 9; group"),
         ("pivot: resnet20", "pivot: resnet21", "unknown network 'resnet21'"),
