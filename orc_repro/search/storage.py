@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -113,13 +114,15 @@ def _storage(name: str) -> BaseStorage:
     address = os.environ.get(ADDRESS)
     if not address:
         return JournalStorage(JournalFileBackend(str(folder_of(name) / "journal.log")))
-    return RDBStorage(
-        address,
-        heartbeat_interval=HEARTBEAT_S,
-        grace_period=GRACE_S,
-        heartbeat_stale_trial_callback=retry,
-        engine_kwargs={"pool_pre_ping": True},
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of heartbeats
+        return RDBStorage(
+            address,
+            heartbeat_interval=HEARTBEAT_S,
+            grace_period=GRACE_S,
+            heartbeat_stale_trial_callback=retry,
+            engine_kwargs={"pool_pre_ping": True},
+        )
 
 
 def _shown() -> str:
