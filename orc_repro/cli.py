@@ -214,6 +214,38 @@ def run_command(
         run_side_by_side(with_all_before(named, jobs), workers)
 
 
+@app.command("status")
+def status_command(
+    study: Annotated[
+        str | None, typer.Argument(help="A study's name or how it begins; all, if left out.")
+    ] = None,
+) -> None:
+    """Show what is measured, running, stopped or missing; a study's cells, or every study."""
+    from orc_repro.stages.jobs import find_study
+    from orc_repro.stages.status import lines
+
+    for line in lines(None if study is None else find_study(study)):
+        print(line)
+
+
+@app.command("roles")
+def roles_command(
+    cell: str,
+    study: StudyOption = DEFAULT_STUDY,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Write the table: FILE.csv or FILE.parquet.")
+    ] = None,
+) -> None:
+    """Show who was temporary teacher in a trained cell, and for how long."""
+    from orc_repro.stages.roles import read_roles, summary, written
+    from orc_repro.stages.train import iterations_of
+
+    changes = read_roles(cell)
+    print("\n".join(summary(changes, iterations_of(load_study(study), cell))))
+    if to is not None:
+        print(written(changes, to))
+
+
 @app.command("check")
 def check_command() -> None:
     """Check that dvc.lock, the cells and the results agree; runs nothing, needs no data."""
