@@ -36,7 +36,7 @@ from orc_repro.files import write_atomically
 from orc_repro.project import REPORTS
 from orc_repro.search.declaration import Search, load_search
 from orc_repro.search.space import suggest
-from orc_repro.search.storage import ADDRESS, done, heartbeating, sign, suggested, sweep
+from orc_repro.search.storage import ADDRESS, done, heartbeating, sign, sweep, take_slot
 from orc_repro.search.work import pruner_for, sampler_for
 
 FILE = Path("studies/search/group_temperature_promotion_cifar100.yaml")
@@ -106,6 +106,7 @@ def _work(address: str, trials: int) -> None:
 
     def objective(trial: optuna.Trial) -> float:
         sign(trial)
+        study.sampler = sampler_for(search, take_slot(study, trial))
         accuracies = replay(trial.number, suggest(trial, search), known)
         for epoch, accuracy in enumerate(accuracies):
             trial.report(accuracy, epoch)
@@ -115,7 +116,6 @@ def _work(address: str, trials: int) -> None:
 
     while len(done(study.get_trials(deepcopy=False))) < trials:
         sweep(study)
-        study.sampler = sampler_for(search, suggested(study))
         study.optimize(objective, n_trials=1)
 
 

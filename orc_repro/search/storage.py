@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import warnings
@@ -26,6 +27,10 @@ ADDRESS = "ORC_SEARCH_STORAGE"
 password, so it is never shown and stands in no file.
 """
 SPACE, WORKER, RETRY_OF, REASON = "space", "worker", "retry_of", "reason"
+SLOT = "slot"
+"""Which of the search's trials a trial is, whatever its number: what repeats a lost trial has its
+slot, and draws from the same generator.
+"""
 RUN = "run of seed "
 """And the seed: which run a trial is."""
 HEARTBEAT_S, GRACE_S = 30, 120
@@ -61,7 +66,7 @@ def open_study(search: Search, name: str, first: Values) -> Study:
             ) from None
         if stored is None:
             study.set_user_attr(SPACE, search.space_content)
-            study.enqueue_trial(first, user_attrs={REASON: "what params.yaml has"})
+            study.enqueue_trial(first, user_attrs={REASON: "what params.yaml has", SLOT: 0})
         elif stored != search.space_content:
             changed = [k for k in stored if stored[k] != search.space_content.get(k)]
             raise UserError(
@@ -90,8 +95,31 @@ def sweep(study: Study) -> list[int]:
 
 
 def retry(study: Study, trial: FrozenTrial) -> None:
-    """Put a lost trial's values in line again."""
-    study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
+    """Put a lost trial in line again: with its values, or those it had before it was begun.
+
+    Values that were being suggested are drawn anew, all of them: a generator that has to draw only
+    some of them draws others.
+    """
+    if SLOT not in trial.user_attrs:
+        return  # lost before anything was drawn: the next trial takes its slot
+    begun = any(attribute.startswith(RUN) for attribute in trial.user_attrs)
+    values = trial.params if begun else trial.system_attrs.get("fixed_params", {})
+    again = {RETRY_OF: trial.number, SLOT: trial.user_attrs[SLOT]}
+    study.enqueue_trial(values, user_attrs=again)
+
+
+def take_slot(study: Study, trial: optuna.Trial) -> int:
+    """The slot that a trial has, or the first free one; workers on other machines take others."""
+    while True:
+        held = {
+            other.user_attrs.get(SLOT)
+            for other in study.get_trials(deepcopy=False)
+            if other.state != TrialState.FAIL and other.number != trial.number
+        }
+        slot = trial.user_attrs.get(SLOT)
+        if slot is not None and slot not in held:
+            return int(slot)
+        trial.set_user_attr(SLOT, next(free for free in itertools.count() if free not in held))
 
 
 def done(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

