@@ -56,7 +56,9 @@ def test_a_convolutions_backward_costs_twice_its_forward() -> None:
     convolution = nn.Conv2d(2, 3, 3, padding=1, bias=False)
     image = torch.ones(1, 2, 8, 8, requires_grad=True)
     forward = 2 * 3 * 8 * 8 * (2 * 3 * 3)
-    assert count(lambda: convolution(image)).flop == forward
+    counted = count(lambda: convolution(image))
+    assert counted.flop == forward
+    assert counted.traffic_bytes == 4 * (2 * 8 * 8 + 3 * 8 * 8 + 3 * 2 * 3 * 3)
     learned = count(lambda: torch.autograd.backward(convolution(image).sum()))
     assert learned.flop == 3 * forward
 
