@@ -114,6 +114,11 @@ def _storage(name: str) -> BaseStorage:
     address = os.environ.get(ADDRESS)
     if not address:
         return JournalStorage(JournalFileBackend(str(folder_of(name) / "journal.log")))
+    return heartbeating(address)
+
+
+def heartbeating(address: str) -> RDBStorage:
+    """A database whose workers are known to be alive by their heartbeats; others' are retried."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of heartbeats
         return RDBStorage(

@@ -58,7 +58,7 @@ class Worker:
 
     def run(self) -> None:
         """Take trials until the search has all of its."""
-        self.study.pruner = _pruner(self.search)
+        self.study.pruner = pruner_for(self.search)
         while not self.finished:
             took = False
             with self._turn:
@@ -67,7 +67,7 @@ class Worker:
                 if suggested(self.study) < self.search.trials:
                     # A sampler for each trial, seeded by how many were suggested before it: a
                     # search that is continued goes on as if it had not been stopped.
-                    self.study.sampler = _sampler(self.search, suggested(self.study))
+                    self.study.sampler = sampler_for(self.search, suggested(self.study))
                     self.study.optimize(self._trial, n_trials=1)
                     took = True
             if took:
@@ -178,7 +178,8 @@ class _Turn:
         self.release()
 
 
-def _sampler(search: Search, trials: int) -> BaseSampler:
+def sampler_for(search: Search, trials: int) -> BaseSampler:
+    """A search's sampler, seeded by how many trials were suggested before."""
     words = f"{search.sampler.seed}/{trials}".encode()
     seed = int.from_bytes(hashlib.sha256(words).digest()[:4])
     if search.sampler.kind == "random":
@@ -186,7 +187,8 @@ def _sampler(search: Search, trials: int) -> BaseSampler:
     return TPESampler(seed=seed, n_startup_trials=search.sampler.startup_trials)
 
 
-def _pruner(search: Search) -> BasePruner:
+def pruner_for(search: Search) -> BasePruner:
+    """A search's pruner."""
     if search.pruner.kind == "none":
         return NopPruner()
     return MedianPruner(

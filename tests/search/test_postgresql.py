@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 
 import optuna
@@ -21,32 +17,15 @@ import pytest
 import yaml
 from optuna.trial import TrialState
 
+from benchmarks import postgres
 from tests.project import command, copy_project, environment
 from tests.search.files import content, shrink
 
 FILE, NAME = "studies/search/small.yaml", "small-v1"
-PROGRAMS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True), None]
-
-
-def program(name: str) -> str | None:
-    for folder in PROGRAMS:
-        found = shutil.which(name, path=None if folder is None else str(folder))
-        if found:
-            return found
-    return None
-
 
 pytestmark = pytest.mark.skipif(
-    program("initdb") is None or find_spec("psycopg") is None,
-    reason="needs PostgreSQL's server and psycopg",
+    not postgres.is_available(), reason="needs PostgreSQL's server and psycopg"
 )
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-    return port
 
 
 def until(holds: object, seconds: float = 120) -> None:
@@ -67,40 +46,8 @@ def answers(url: str) -> bool:
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """The address of a server of our own, without the name of a database."""
-    folder, port = Path(tempfile.mkdtemp(prefix="pg")), free_port()
-    data = folder / "data"
-    data.mkdir()
-    # The server refuses to run as root.
-    other = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if other:
-        shutil.chown(folder, "postgres")
-        shutil.chown(data, "postgres")
-    make = [*other, program("initdb"), "-D", data, "-A", "trust", "-U", "orc"]
-    subprocess.run([str(word) for word in make], check=True, capture_output=True, cwd=folder)
-    serve = [*other, program("postgres"), "-D", data, "-p", port, "-h", "127.0.0.1", "-k", data]
-    process = subprocess.Popen(
-        [str(word) for word in serve], cwd=folder, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    plain = f"postgresql://orc@127.0.0.1:{port}"
-    try:
-        import psycopg
-
-        def up() -> bool:
-            try:
-                psycopg.connect(f"{plain}/postgres").close()
-            except psycopg.OperationalError:
-                return False
-            return True
-
-        until(up)
-        with psycopg.connect(f"{plain}/postgres", autocommit=True) as connection:
-            connection.execute("create database search")
-            connection.execute("create database mlflow")
-        yield plain.replace("postgresql", "postgresql+psycopg", 1)
-    finally:
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgres.server(["search", "mlflow"]) as address:
+        yield address
 
 
 def test_four_workers_one_killed_and_every_trial_is_accounted_for(
@@ -111,7 +58,7 @@ def test_four_workers_one_killed_and_every_trial_is_accounted_for(
         command(project, "orc_repro", *words)
     (project / FILE).parent.mkdir(parents=True)
     (project / FILE).write_text(yaml.safe_dump(content(trials=8)))
-    port = free_port()
+    port = postgres.free_port()
     with ExitStack() as stack:
         mlflow = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
