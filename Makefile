@@ -26,7 +26,7 @@ test: install ## every test; those on real CIFAR images are skipped where there 
 
 tables-small: install ## every stage of every table with a handful of images, through DVC
 	rm -rf $(VENV)/tables-small
-	$(BIN)/python -m tests.tables_small $(VENV)/tables-small
+	$(BIN)/python -m tests.tables_small $(VENV)/tables-small $(foreach s,$(STUDIES),'$(s)')
 
 soak: install ## runs killed KILLS times in all, wherever; they must come out the same (20 minutes)
 	ORC_KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -s tests/reliability/test_kills.py
