@@ -214,6 +214,20 @@ def run_command(
         run_side_by_side(with_all_before(named, jobs), workers)
 
 
+@app.command("status")
+def status_command(
+    study: Annotated[
+        str | None, typer.Argument(help="A study's name or how it begins; all, if left out.")
+    ] = None,
+) -> None:
+    """Show what is measured, running, stopped or missing; a study's cells, or every study."""
+    from orc_repro.stages.jobs import find_study
+    from orc_repro.stages.status import lines
+
+    for line in lines(None if study is None else find_study(study)):
+        print(line)
+
+
 @app.command("check")
 def check_command() -> None:
     """Check that dvc.lock, the cells and the results agree; runs nothing, needs no data."""

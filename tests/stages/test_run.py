@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
 
-from orc_repro.cli import main
-from orc_repro.interruption import Interruption
 from orc_repro.stages import run as run_module
 from orc_repro.tracking.outcome import read_outcome
 from orc_repro.tracking.tracker import Tracker
 from tests.reliability.machine import cell_of, make_project, outputs, run_folder
+from tests.stages.commands import orc_repro, stop_early
 
 CELL = cell_of("orc")
 
@@ -34,38 +32,6 @@ def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     for name in ("DVC_ROOT", "DVC_STAGE", "ORC_SCRATCH", "ORC_RUN_PID"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "project"
-
-
-def orc_repro(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
-    """A command's exit code and all it prints."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["orc-repro", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    shown = capsys.readouterr()
-    assert "Traceback" not in shown.err
-    return int(ended.value.code or 0), shown.out + shown.err
-
-
-def stop_early(capsys: pytest.CaptureFixture[str], cell: str, steps: int = 5) -> str:
-    """Train until a stop is requested after so many steps; what was said last."""
-
-    class Early(Interruption):
-        looks = 0
-
-        @property
-        def requested(self) -> signal.Signals | None:
-            self.looks += 1
-            if self.looks >= steps:
-                self._signal = signal.SIGTERM
-            return self._signal
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "Interruption", Early)
-        patch.setattr("orc_repro.training.checkpoints.Checkpoints.due", property(lambda _: False))
-        code, said = orc_repro(capsys, "train", cell)
-    assert code == 143
-    return said.strip().splitlines()[-1]
 
 
 def test_a_finished_run_is_not_trained_again_unless_told_to(
