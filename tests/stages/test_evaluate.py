@@ -10,6 +10,7 @@ from orc_repro.cells import load_study
 from orc_repro.fingerprint import file_digest
 from orc_repro.stages import evaluate as module
 from orc_repro.stages.train import train
+from orc_repro.training.evaluate import evaluate
 from tests.reliability.machine import cell_of, make_project
 
 
@@ -23,7 +24,6 @@ def test_the_same_weights_are_evaluated_once(
     study, key = load_study(), cell_of("kd")
     train(study, key, "cpu")
     looks: list[str] = []
-    evaluate = module.evaluate
 
     def counting(*words: object) -> object:
         looks.append("look")
