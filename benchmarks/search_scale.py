@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import multiprocessing
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -35,7 +36,7 @@ from orc_repro.files import write_atomically
 from orc_repro.project import REPORTS
 from orc_repro.search.declaration import Search, load_search
 from orc_repro.search.space import suggest
-from orc_repro.search.storage import done, heartbeating, suggested, sweep
+from orc_repro.search.storage import ADDRESS, done, heartbeating, sign, suggested, sweep
 from orc_repro.search.work import pruner_for, sampler_for
 
 FILE = Path("studies/search/group_temperature_promotion_cifar100.yaml")
@@ -98,11 +99,13 @@ def measure_storage(workers: int, trials: int, address: str) -> tuple[float, flo
 def _work(address: str, trials: int) -> None:
     """What a worker does, on a machine of its own."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    os.environ[ADDRESS] = address  # a database's trials may be another machine's
     search, known = load_search(FILE), curves()
     study = optuna.load_study(study_name=NAME, storage=heartbeating(address))
     study.pruner = pruner_for(search)
 
     def objective(trial: optuna.Trial) -> float:
+        sign(trial)
         accuracies = replay(trial.number, suggest(trial, search), known)
         for epoch, accuracy in enumerate(accuracies):
             trial.report(accuracy, epoch)
