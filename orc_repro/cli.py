@@ -228,6 +228,24 @@ def status_command(
         print(line)
 
 
+@app.command("roles")
+def roles_command(
+    cell: str,
+    study: StudyOption = DEFAULT_STUDY,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Write the table: FILE.csv or FILE.parquet.")
+    ] = None,
+) -> None:
+    """Show who was temporary teacher in a trained cell, and for how long."""
+    from orc_repro.report.roles import read_roles, summary, written
+    from orc_repro.stages.train import iterations_of
+
+    changes = read_roles(cell)
+    print("\n".join(summary(changes, iterations_of(load_study(study), cell))))
+    if to is not None:
+        print(written(changes, to))
+
+
 @app.command("check")
 def check_command() -> None:
     """Check that dvc.lock, the cells and the results agree; runs nothing, needs no data."""

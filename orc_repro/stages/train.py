@@ -12,6 +12,7 @@ from torch import nn
 from orc_repro.cells import Cell, Study
 from orc_repro.data.manifest import Manifest
 from orc_repro.distill import METHODS, build_method
+from orc_repro.errors import UserError
 from orc_repro.files import write_json
 from orc_repro.fingerprint import digest, file_digest
 from orc_repro.project import ROLES, WEIGHTS, trained
@@ -22,6 +23,7 @@ from orc_repro.tracking.records import role_table
 from orc_repro.training.device import pick_device, set_up
 from orc_repro.training.networks import build_networks, load_weights, save_weights
 from orc_repro.training.state import Progressed
+from orc_repro.validation import read_json
 
 
 def identify(study: Study, key: str, cell: Cell, manifest: Manifest) -> Identity:
@@ -119,6 +121,20 @@ def history_of(identity: Identity, done: Progressed) -> History:
         role_changes=done.role_changes,
         not_finite=tuple(str(bad) for bad in done.not_finite),
     )
+
+
+def iterations_of(study: Study, key: str) -> int:
+    """How many iterations a trained cell took.
+
+    Raises:
+        UserError: it has not been trained.
+    """
+    path = trained(study.name) / f"{key}.json"
+    if not path.exists():
+        raise UserError(f"{path} does not exist; train the cell first")
+    history: History = read_json(History, path)
+    _, recipe, _ = study.parts(study.cell(key))
+    return len(history.epochs) * (history.training_images // recipe.batch_size)
 
 
 def weights_digest(folder: Path) -> str:
