@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: install repro table test tables-small soak bench lint types check ui clean
+.PHONY: install repro table test tables-small soak bench bench-gpu lint types check ui clean
 
 install: $(VENV)/installed
 
@@ -36,6 +36,9 @@ bench: install ## beside a peer-style loop, as ratios; PEER=folder adds a checko
 	$(BIN)/python -m benchmarks.determinism
 	$(BIN)/python -m benchmarks.tracking
 	$(BIN)/python -m benchmarks.suite $(if $(PEER),--peer-path $(PEER))
+
+bench-gpu: install ## ORC's iteration on a GPU, from a peer's loop to seeds side by side (9 minutes)
+	$(BIN)/python -m benchmarks.gpu
 
 lint: install
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -38,6 +38,8 @@ class Steps:
         group: a group of ``params.yaml``, or one that is not there.
         method: a method of ``params.yaml``.
         shape: of an image.
+        fast: whether weights are channels last.
+        computed: fields of a recipe: ``precision``, ``compile``.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class Steps:
         method: str = "orc",
         shape: tuple[int, int, int] = (3, 32, 32),
         batch_size: int = 64,
+        fast: bool = True,
+        computed: Mapping[str, str] | None = None,
     ) -> None:
         params: Params = load_params()
         self.group = params.groups[group] if isinstance(group, str) else group
@@ -54,8 +58,8 @@ class Steps:
         self.method: Method = build_method(
             self.config,
             self.group,
-            networks(self.names, channels=shape[0]),
-            params.recipes["cifar10-brief"].optimizer,
+            networks(self.names, channels=shape[0], fast=fast),
+            params.recipes["cifar10-brief"].model_copy(update=computed or {}),
         )
         self.method.train()
         images = noise_images(BATCHES * batch_size, shape, 10, DEVICE)

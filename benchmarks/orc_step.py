@@ -41,18 +41,12 @@ def measure(rounds: int, machine: Machine) -> list[Row]:
 def _against_the_peer(rounds: int, machine: Machine) -> list[Row]:
     ours = Steps(GROUP, "orc", batch_size=BATCH)
     variants: dict[str, Callable[[], object]] = {
-        PEER: _peer_step(ours.config, ours.group),
-        PHASES: _phases_step(ours.config, ours.group),
+        PEER: peer_step(ours.config, ours.group),
+        PHASES: phases_step(ours.config, ours.group),
         OURS: ours,
     }
     if has_fast_bf16(DEVICE):
-        half = Steps(GROUP, "orc", batch_size=BATCH)
-
-        def half_step() -> None:
-            with torch.autocast(DEVICE.type, torch.bfloat16):
-                half()
-
-        variants[BF16] = half_step
+        variants[BF16] = Steps(GROUP, "orc", batch_size=BATCH, computed={"precision": "bf16"})
     found = fastest(rounds_of(variants, rounds))
     rows = [
         _step_row("B2 ORC step", PEER, found[PEER], None),
@@ -89,7 +83,7 @@ def _step_row(
     )  # fmt: skip
 
 
-def _peer_step(config: object, group: Group) -> Callable[[], object]:
+def peer_step(config: object, group: Group) -> Callable[[], object]:
     """PIL images, torch's default layout, every phase anew, figures read back."""
     assert isinstance(config, OrcConfig)
     names = (group.teacher, *group.students)
@@ -106,7 +100,7 @@ def _peer_step(config: object, group: Group) -> Callable[[], object]:
     return step
 
 
-def _phases_step(config: object, group: Group) -> Callable[[], object]:
+def phases_step(config: object, group: Group) -> Callable[[], object]:
     """Our images and layout, but every phase asks its networks anew."""
     assert isinstance(config, OrcConfig)
     peer = PeerOrc(config, group.teacher, networks((group.teacher, *group.students)), RATE)

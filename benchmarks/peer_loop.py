@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from orc_repro._torchvision import import_torchvision
 from orc_repro.config import OrcConfig
 from orc_repro.distill import losses
-from orc_repro.distill.method import ask_teacher
+from orc_repro.distill.method import as_teacher
 from orc_repro.distill.orc.feedback import draw_partners, feedback_probabilities
 from orc_repro.distill.roles import Roles, elect
 
@@ -132,7 +132,7 @@ class PeerOrc:
     def step(self, images: Tensor, labels: Tensor, uniform: Tensor, mix_weight: Tensor) -> None:
         """One iteration: 4 S + 5 P + T forwards' worth, where a backward counts two."""
         # Students are evaluated; batch statistics, so that the promoted are those of our step.
-        answers = {name: ask_teacher(self.networks[name], images, "batch") for name in self.names}
+        answers = {name: _says(self.networks[name], images) for name in self.names}
         student_losses = torch.stack(
             [losses.cross_entropy(answers[name], labels) for name in self.names]
         )
@@ -151,11 +151,11 @@ class PeerOrc:
             self.roles, top_k=1, margin=0.0, min_accuracy=0.0,
         )  # fmt: skip
         (promoted,) = self.roles.temporary_teachers
-        pivot_says = ask_teacher(self.networks[self.pivot], images, "batch")
+        pivot_says = _says(self.networks[self.pivot], images)
         self._teach(promoted, images, labels, [pivot_says])
         # Both teach the rest.
-        pivot_says = ask_teacher(self.networks[self.pivot], images, "batch")
-        promoted_says = ask_teacher(self.networks[promoted], images, "batch")
+        pivot_says = _says(self.networks[self.pivot], images)
+        promoted_says = _says(self.networks[promoted], images)
         for name in self.roles.students:
             self._teach(name, images, labels, [pivot_says, promoted_says])
 
@@ -175,3 +175,9 @@ class PeerOrc:
         self.optimizers[name].zero_grad()
         torch.autograd.backward(loss)
         self.optimizers[name].step()
+
+
+def _says(network: nn.Module, images: Tensor) -> Tensor:
+    with as_teacher(network, "batch"):
+        logits: Tensor = network(images)
+        return logits

@@ -201,15 +201,29 @@ class AugmentationConfig(Strict):
 
 
 class Recipe(Strict):
-    """How long, how fast and on what every method of a comparison trains."""
+    """How long, how fast and on what every method of a comparison trains.
+
+    ``precision`` is that of a network's forward and backward pass in training; weights, losses and
+    evaluations are float32 whatever it is. ``network_precisions`` overrides by architecture.
+    ``compile`` makes networks faster, and rounds otherwise: by torch's compiler (``default``), by
+    replaying steps as CUDA graphs (``graphs``, which rounds as before), or both.
+    """
 
     epochs: PositiveInt
     batch_size: Annotated[int, Field(ge=2)]
     optimizer: Sgd
     schedule: StepSchedule
     augmentation: AugmentationConfig
+    precision: Literal["fp32", "bf16"]
+    network_precisions: dict[str, Literal["fp32", "bf16"]]
+    compile: Literal["off", "default", "graphs", "default+graphs"]
     deterministic: bool
     cpu_threads: PositiveInt | None
+
+    @property
+    def as_written(self) -> Recipe:
+        """The same, neither compiled nor replayed: for counting what a step does."""
+        return self.model_copy(update={"compile": "off"})
 
 
 # --- tracking and the whole file --------------------------------------------------------------

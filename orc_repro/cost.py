@@ -18,6 +18,13 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 _HOST_READS = {"aten::_local_scalar_dense", "aten::item"}
+_PRODUCTS = {
+    "aten::convolution",
+    "aten::convolution_backward",
+    "aten::mm",
+    "aten::addmm",
+    "aten::bmm",
+}
 _SMALL_BATCHES = (4, 8)
 
 
@@ -28,12 +35,15 @@ class Counted:
     Attributes:
         flop: floating-point operations of convolutions and matrix products, forward and backward;
             a multiplication and its addition are two. Everything else is a few percent of it.
+        traffic_bytes: what convolutions and matrix products read and write, each tensor once: the
+            least that has to move if everything between them were part of them.
         peak_bytes: the most that tensors made by the work, and still in use, held at once.
         operations: ATen operations, views included.
         host_reads: how often the host asked the device for a number and waited.
     """
 
     flop: int
+    traffic_bytes: int
     peak_bytes: int
     operations: int
     host_reads: int
@@ -47,7 +57,9 @@ def count(work: Callable[[], object]) -> Counted:
     """
     with _Watch() as watch, FlopCounterMode(display=False) as flop:
         work()
-    return Counted(flop.get_total_flops(), watch.peak, watch.operations, watch.host_reads)
+    return Counted(
+        flop.get_total_flops(), watch.traffic, watch.peak, watch.operations, watch.host_reads
+    )
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = self.operations = self.host_reads = self._live = 0
+        self.peak = self.operations = self.host_reads = self.traffic = self._live = 0
         self._known: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -105,6 +117,9 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         made = func(*args, **(kwargs or {}))
         self.operations += 1
         self.host_reads += func._schema.name in _HOST_READS
+        if func._schema.name in _PRODUCTS:
+            moved = tree_leaves((args, kwargs, made))
+            self.traffic += sum(t.nbytes for t in moved if isinstance(t, Tensor))
         for tensor in tree_leaves(made):
             if isinstance(tensor, Tensor):
                 storage = _storage(tensor)

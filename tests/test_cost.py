@@ -56,7 +56,9 @@ def test_a_convolutions_backward_costs_twice_its_forward() -> None:
     convolution = nn.Conv2d(2, 3, 3, padding=1, bias=False)
     image = torch.ones(1, 2, 8, 8, requires_grad=True)
     forward = 2 * 3 * 8 * 8 * (2 * 3 * 3)
-    assert count(lambda: convolution(image)).flop == forward
+    counted = count(lambda: convolution(image))
+    assert counted.flop == forward
+    assert counted.traffic_bytes == 4 * (2 * 8 * 8 + 3 * 8 * 8 + 3 * 2 * 3 * 3)
     learned = count(lambda: torch.autograd.backward(convolution(image).sum()))
     assert learned.flop == 3 * forward
 
@@ -145,6 +147,18 @@ def test_no_other_method_waits_for_the_device(method: str) -> None:
     steps = Steps("r20-r8", method, batch_size=BATCH)
     steps()
     assert count(steps).host_reads == 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("method", ["ce", "kd", "dml", "kdcl-naive", "one", "orc"])
+def test_on_a_gpu_no_step_synchronises(method: str) -> None:
+    steps = Steps("r20-r8", method, batch_size=BATCH)
+    steps(3)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        steps(2)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_operations_of_an_iteration_do_not_grow_unseen() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from orc_repro.config import AnyMethod, Group, Sgd
+from orc_repro.config import AnyMethod, Group, Recipe
 from orc_repro.distill.ce import Ce
+from orc_repro.distill.execution import Execution
 from orc_repro.distill.feature import Feature
 from orc_repro.distill.frozen.dgkd import Dgkd
 from orc_repro.distill.frozen.kd import Kd
@@ -53,6 +54,7 @@ __all__ = [
     "Ce",
     "Dgkd",
     "Dml",
+    "Execution",
     "Feature",
     "Kd",
     "Kdcl",
@@ -69,9 +71,14 @@ def build_method(
     config: AnyMethod,
     group: Group,
     networks: Mapping[str, nn.Module],
-    optimizer: Sgd,
+    recipe: Recipe,
 ) -> Method:
-    """The method a cell names, over networks by name (see ``Method.networks_of``)."""
+    """The method a cell names, over networks by name (see ``Method.networks_of``).
+
+    It computes as the recipe says, on the device its networks are on.
+    """
     method: Any = METHODS[config.kind]
-    built: Method = method(config, group, networks, optimizer)
+    built: Method = method(config, group, networks, recipe.optimizer)
+    device = next(networks[group.target].parameters()).device
+    built.execution = Execution(recipe, device, replays=built.can_be_replayed)
     return built

@@ -25,9 +25,9 @@ class Ce(Method):
         """The target alone."""
         return (group.target,)
 
-    def step(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
+    def iterate(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
         """H(y, P(x))."""
-        logits = self.networks[self.target](images)
+        logits = self.forward(self.target, images)
         loss = losses.cross_entropy(logits, labels).mean()
         self.update([self.target], [loss])
         return StepResult(

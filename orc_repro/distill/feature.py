@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from orc_repro._torchvision import import_torchvision
 from orc_repro.config import AnyMethod, FeatureConfig, Group, Sgd
 from orc_repro.distill import losses
-from orc_repro.distill.method import Method, StepResult, count_correct
+from orc_repro.distill.method import Method, StepResult, as_teacher, count_correct
 from orc_repro.distill.roles import Roles
 from orc_repro.errors import UserError
 from orc_repro.models.layers import Classifier
@@ -69,15 +69,15 @@ def _shrinks(module: nn.Module) -> bool:
 
 
 def look(network: Classifier, images: Tensor, ends: tuple[int, ...]) -> Features:
-    """A network's features of images [B, C_in, H, W], in the mode it is in."""
+    """A network's features of images [B, C_in, H, W], in the mode it is in; float32 maps."""
     stages = []
     x = images
     for index, module in enumerate(network.features):
         x = module(x)
         if index in ends:
-            stages.append(x)
+            stages.append(x.float())
     pooled = x.mean(dim=(2, 3))
-    return Features(tuple(stages), pooled, network.head(pooled))
+    return Features(tuple(stages), pooled.float(), network.head(pooled))
 
 
 def compared(loss: str, features: Features) -> tuple[Tensor, ...]:
@@ -212,14 +212,20 @@ class Feature(Method):
         """The pivot."""
         return (group.teacher,)
 
+    @property
+    def can_be_replayed(self) -> bool:
+        """What torchdistill's losses do on the host is theirs to change."""
+        return False
+
     def parameters_of(self, name: str) -> Iterable[nn.Parameter]:
         """The adapters are learned with the target, under its learning rate and weight decay."""
         return [*self.networks[name].parameters(), *self.feature_loss.parameters()]
 
-    def step(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
+    def iterate(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
         """ce_weight H(y, P_S) + kd_weight T^2 KL(P_T || P_S) + weight L(features of S and T)."""
         config = self.config
-        seen = look(self.looked_at[self.target], images, self.ends[self.target])
+        with self.execution.precision(self.target):
+            seen = look(self.looked_at[self.target], images, self.ends[self.target])
         aims = self._ask_pivot(images)
         ce = losses.cross_entropy(seen.logits, labels).mean()
         feature = self.feature_loss(compared(config.loss, seen), compared(config.loss, aims))
@@ -247,8 +253,8 @@ class Feature(Method):
         self.feature_loss.load_state_dict(state["feature_loss"])
 
     def _ask_pivot(self, images: Tensor) -> Features:
-        pivot = self.looked_at[self.pivot].eval()
-        with torch.no_grad():
+        pivot = self.looked_at[self.pivot]
+        with as_teacher(pivot, "running"), self.execution.precision(self.pivot):
             return look(pivot, images, self.ends[self.pivot])
 
     def _widths(self, name: str) -> tuple[int, ...]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from orc_repro.config import AnyMethod, Group, Sgd
+from orc_repro.distill.execution import Execution
 from orc_repro.distill.roles import Roles
 
 
@@ -42,9 +44,13 @@ class Method(ABC):
         optimizers: one a trained network; a network without one is frozen.
         learning_rate_scales: what a network's scheduled learning rate is multiplied by.
         roles: who is what now; None for a method without roles.
+        execution: how its networks compute.
+        host_decides: whether the host looks at figures within an iteration, which is then made of
+            phases; else all of it is one.
     """
 
     roles: Roles | None = None
+    host_decides: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -54,6 +60,7 @@ class Method(ABC):
         learning_rate_scales: Mapping[str, float] | None = None,
     ) -> None:
         self.networks = dict(networks)
+        self.execution = Execution()
         self._rates = {name: optimizer.learning_rate_of(name) for name in trained}
         self.learning_rate_scales = {name: 1.0 for name in trained} | dict(
             learning_rate_scales or {}
@@ -67,7 +74,7 @@ class Method(ABC):
                 momentum=optimizer.momentum,
                 weight_decay=optimizer.weight_decay,
                 nesterov=optimizer.nesterov,
-                fused=True,  # the same bits as the loop over tensors, a quarter of its time
+                fused=True,  # a quarter of the loop's time; now and then another last bit
             )
             for name in trained
         }
@@ -93,13 +100,50 @@ class Method(ABC):
         """The configuration under which this method's assistants are trained; the same."""
         return config
 
-    @abstractmethod
+    @property
+    def can_be_replayed(self) -> bool:
+        """Whether an iteration does nothing on the host but choose between phases."""
+        return True
+
     def step(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
         """One iteration on images [B, C, H, W] and labels [B]; updates networks.
 
         Args:
             draws: this iteration's slice of what :meth:`draw_epoch` made, on the device.
+
+        Returns:
+            tensors that the next step may write anew.
         """
+        images, labels, draws = self.execution.inputs((images, labels, draws))
+        if self.host_decides:
+            return self.iterate(images, labels, draws)
+        return self.execution.phase("iteration", self.iterate, images, labels, draws)
+
+    @abstractmethod
+    def iterate(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
+        """What a method is: :meth:`step`, from the iteration's own tensors."""
+
+    def forward(self, name: str, images: Tensor) -> Tensor:
+        """The logits [B, C] of a network that learns."""
+        logits = self.execution.forward(name, self.networks[name], images)
+        if self.execution.must_prepare:
+            self.ask_teacher(name, images, "batch")
+        return logits
+
+    def answers_of(self, names: Sequence[str], images: Tensor) -> dict[str, Tensor]:
+        """The logits [B, C] of networks that learn and do not wait for each other, by name."""
+        return self.execution.side_by_side(
+            {name: partial(self.forward, name, images) for name in names}
+        )
+
+    def ask_teacher(self, name: str, images: Tensor, batch_norm: str = "running") -> Tensor:
+        """A teacher's logits [B, C]: no gradient, no change of statistics, mode as before.
+
+        ``batch_norm="running"`` normalises with running statistics (evaluation mode), ``"batch"``
+        with this batch's.
+        """
+        with as_teacher(self.networks[name], batch_norm):
+            return self.execution.forward(name, self.networks[name], images)
 
     def draw_epoch(
         self, steps: int, batch_size: int, generator: torch.Generator
@@ -110,8 +154,9 @@ class Method(ABC):
     def set_learning_rate(self, factor: float) -> None:
         """Set every optimizer to ``factor`` times its network's own learning rate."""
         for name, optimizer in self.optimizers.items():
+            rate = self._rates[name] * factor * self.learning_rate_scales[name]
             for group in optimizer.param_groups:
-                group["lr"] = self._rates[name] * factor * self.learning_rate_scales[name]
+                self.execution.set_learning_rate(group, rate)
 
     def train(self) -> None:
         """Training mode for what is trained, evaluation mode for what is frozen."""
@@ -138,9 +183,10 @@ class Method(ABC):
         Only these networks' gradients exist afterwards and before: a gradient of zeros, unlike
         None, would let momentum and weight decay move a network that was not taught.
         """
-        torch.autograd.backward(list(losses))
+        torch.autograd.backward(list(losses), retain_graph=self.execution.keeps_answers)
         for name in names:
-            self.optimizers[name].step()
+            with self.execution.changing(self.parameters_of(name)):
+                self.optimizers[name].step()
             self.optimizers[name].zero_grad(set_to_none=True)
 
 
@@ -150,7 +196,20 @@ def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @contextmanager
-def _statistics_frozen(network: nn.Module) -> Any:
+def as_teacher(network: nn.Module, batch_norm: str) -> Iterator[None]:
+    """No gradient, no change of statistics, mode as before; see :meth:`Method.ask_teacher`."""
+    was_training = network.training
+    network.train(batch_norm == "batch")
+    frozen = _statistics_frozen(network) if batch_norm == "batch" else nullcontext()
+    try:
+        with torch.no_grad(), frozen:
+            yield
+    finally:
+        network.train(was_training)
+
+
+@contextmanager
+def _statistics_frozen(network: nn.Module) -> Iterator[None]:
     """Batch statistics used, running statistics (and their count of batches) left alone."""
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     tracking = [norm.track_running_stats for norm in norms]
@@ -161,23 +220,3 @@ def _statistics_frozen(network: nn.Module) -> Any:
     finally:
         for norm, tracked in zip(norms, tracking, strict=True):
             norm.track_running_stats = tracked
-
-
-def ask_teacher(network: nn.Module, images: Tensor, batch_norm: str = "running") -> Tensor:
-    """A teacher's logits [B, C]: no gradient, no change of statistics, mode as before.
-
-    ``batch_norm="running"`` normalises with running statistics (evaluation mode), ``"batch"``
-    with this batch's.
-    """
-    was_training = network.training
-    with torch.no_grad():
-        if batch_norm == "batch":
-            network.train()
-            with _statistics_frozen(network):
-                logits = network(images)
-        else:
-            network.eval()
-            logits = network(images)
-    network.train(was_training)
-    answer: Tensor = logits
-    return answer

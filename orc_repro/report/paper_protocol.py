@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orc_repro.report.results import Result
     from orc_repro.report.tables import MethodRow
 
-NO_PROTOCOL = {"deterministic", "cpu_threads"}  # how it is computed, not what
+NO_PROTOCOL = {"compile", "deterministic", "cpu_threads"}  # how it is computed, not what
 
 
 @dataclass(frozen=True)

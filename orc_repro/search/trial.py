@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from orc_repro.config import Params
+from orc_repro.config import Params, Recipe
 from orc_repro.cost import step_cost
 from orc_repro.distill import METHODS, Method, build_method
 from orc_repro.errors import NotWorthwhile
@@ -147,7 +147,7 @@ def run_seed(
         if run.is_finished(summary):
             run.settle()
             return read_json(History, summary)
-        method = _built(identity, teachers, place)
+        method = _built(identity, identity.recipe, teachers, place)
         done = run.train(method, identity.group.target, lambda folder: JudgedLog(folder, judge))
         history = history_of(identity, done)
         write_json(summary, history.model_dump(mode="json"))
@@ -161,7 +161,7 @@ def flop_per_image(identity: TrialIdentity) -> float:
 
     def step(batch_size: int) -> Rehearsal:
         noise = noise_images(2 * batch_size, manifest.image_shape, manifest.num_classes, cpu)
-        steps = Rehearsal(_built(identity, {}, cpu), noise, batch_size)
+        steps = Rehearsal(_built(identity, identity.recipe.as_written, {}, cpu), noise, batch_size)
         steps.method.train()
         steps()
         return steps
@@ -169,8 +169,10 @@ def flop_per_image(identity: TrialIdentity) -> float:
     return step_cost(step, fixed_bytes=0).flop_per_image
 
 
-def _built(identity: TrialIdentity, teachers: Mapping[str, str], device: torch.device) -> Method:
+def _built(
+    identity: TrialIdentity, recipe: Recipe, teachers: Mapping[str, str], device: torch.device
+) -> Method:
     names = METHODS[identity.method.kind].networks_of(identity.group, identity.method)
     networks = build_networks(names, identity.manifest, identity.seed, device)
     load_teachers(networks, teachers)
-    return build_method(identity.method, identity.group, networks, identity.recipe.optimizer)
+    return build_method(identity.method, identity.group, networks, recipe)

@@ -5,19 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from orc_repro.cells import Cell, Study
-from orc_repro.config import Group, Recipe
+from orc_repro.config import Group, architecture_of
 from orc_repro.data.batches import ResidentImages
 from orc_repro.data.manifest import Manifest
 from orc_repro.errors import UserError
 from orc_repro.files import remove_partials, write_json
+from orc_repro.fingerprint import file_digest
 from orc_repro.project import WEIGHTS, evaluated, trained
 from orc_repro.report.results import History, NetworkResult, Result, Score, finite
 from orc_repro.stages.run import manifest_of, resident
 from orc_repro.stages.train import weights_digest
 from orc_repro.training.device import pick_device, set_up
-from orc_repro.training.evaluate import evaluate
+from orc_repro.training.evaluate import Evaluation, evaluate
 from orc_repro.training.networks import build_network, count_parameters, load_weights
 from orc_repro.validation import read_json
 
@@ -29,7 +31,7 @@ def evaluate_cell(study: Study, key: str, device: str = "auto") -> Result:
     place = pick_device(device)
     set_up(recipe)
     manifest = manifest_of(cell.dataset)
-    test = resident(cell.dataset, "test", manifest, recipe, place)
+    test = TestSplit(resident(cell.dataset, "test", manifest, recipe, place), manifest, place)
     history = _history(study.name, key)
     result = Result(
         cell=key,
@@ -46,11 +48,11 @@ def evaluate_cell(study: Study, key: str, device: str = "auto") -> Result:
         target_name=group.target,
         networks={
             name: _network_result(
-                key, name, role_of(name, cell, group), test, manifest, best.epoch, recipe, place
+                key, name, role_of(name, cell, group), test, best.epoch, recipe.epochs
             )
             for name, best in history.best.items()
         },
-        pivot_before=_pivot_before(cell, group, test, manifest, place),
+        pivot_before=_pivot_before(cell, group, test),
         elected=history.elected,
         role_changes=history.role_changes,
         not_finite=history.not_finite,
@@ -75,21 +77,39 @@ def _history(study: str, key: str) -> History:
     return read_json(History, path)
 
 
+class TestSplit:
+    """The test split. The same weights are evaluated once: a frozen teacher's are three times the
+    same, and the last epoch is often the best.
+    """
+
+    def __init__(self, images: ResidentImages, manifest: Manifest, device: torch.device) -> None:
+        self._images, self._manifest, self._device = images, manifest, device
+        self._seen: dict[tuple[str, str], Evaluation] = {}
+
+    def network(self, name: str) -> nn.Module:
+        """A network to load weights into."""
+        return build_network(name, self._manifest, 0, self._device)
+
+    def __call__(self, name: str, weights: Path) -> Evaluation:
+        """A network with the weights of a file.
+
+        Raises:
+            UserError: the file is missing, damaged, or another network's.
+        """
+        network = self.network(name)
+        load_weights(network, weights)
+        key = architecture_of(name), file_digest(weights)
+        if key not in self._seen:
+            self._seen[key] = evaluate(network, self._images, self._manifest.num_classes)
+        return self._seen[key]
+
+
 def _network_result(
-    key: str,
-    name: str,
-    role: str,
-    test: ResidentImages,
-    manifest: Manifest,
-    best_epoch: int,
-    recipe: Recipe,
-    device: torch.device,
+    key: str, name: str, role: str, test: TestSplit, best_epoch: int, epochs: int
 ) -> NetworkResult:
-    network = build_network(name, manifest, 0, device)
     scores = {}
-    for which, epoch in (("last", recipe.epochs - 1), ("best", best_epoch)):
-        load_weights(network, WEIGHTS / key / which / f"{name}.safetensors")
-        seen = evaluate(network, test, manifest.num_classes)
+    for which, epoch in (("last", epochs - 1), ("best", best_epoch)):
+        seen = test(name, WEIGHTS / key / which / f"{name}.safetensors")
         scores[which] = Score(
             epoch=epoch,
             top1=seen.top1,
@@ -97,14 +117,10 @@ def _network_result(
             loss=finite(seen.loss),
             class_top1=seen.class_top1,
         )
-    return NetworkResult(role=role, parameters=count_parameters(network), **scores)
+    return NetworkResult(role=role, parameters=count_parameters(test.network(name)), **scores)
 
 
-def _pivot_before(
-    cell: Cell, group: Group, test: ResidentImages, manifest: Manifest, device: torch.device
-) -> float | None:
+def _pivot_before(cell: Cell, group: Group, test: TestSplit) -> float | None:
     if group.pivot is None or group.pivot not in cell.teachers:
         return None
-    network = build_network(group.pivot, manifest, 0, device)
-    load_weights(network, Path(cell.teachers[group.pivot]))
-    return evaluate(network, test, manifest.num_classes).top1
+    return test(group.pivot, Path(cell.teachers[group.pivot])).top1

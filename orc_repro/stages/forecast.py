@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from orc_repro.cells import Study
+from orc_repro.config import Recipe
 from orc_repro.cost import StepCost, step_cost
 from orc_repro.data.batches import ResidentImages
 from orc_repro.data.manifest import Manifest
@@ -82,20 +83,20 @@ def forecast(study: Study, key: str, device: str = "auto") -> Forecast:
     manifest = manifest_of(cell.dataset)
     names = METHODS[config.kind].networks_of(group, config)
 
-    def built(where: torch.device) -> Method:
+    def built(where: torch.device, computed: Recipe) -> Method:
         networks = build_networks(names, manifest, cell.seed, where)
-        method = build_method(config, group, networks, recipe.optimizer)
+        method = build_method(config, group, networks, computed)
         method.train()
         return method
 
     def small_step(batch_size: int) -> Callable[[], object]:
         cpu = torch.device("cpu")
         noise = noise_images(2 * batch_size, manifest.image_shape, manifest.num_classes, cpu)
-        steps = Rehearsal(built(cpu), noise, batch_size)
+        steps = Rehearsal(built(cpu, recipe.as_written), noise, batch_size)
         steps()
         return steps
 
-    method = built(place)
+    method = built(place, recipe)
     train, validation = (
         resident(cell.dataset, split, manifest, recipe, place) for split in ("train", "validation")
     )

@@ -91,7 +91,7 @@ def _train_once(
         networks = build_networks(tuple(teachers), identity.manifest, identity.seed, place)
         load_teachers(networks, teachers)
         networks[group.target] = target
-        method = build_method(identity.method, group, networks, recipe.optimizer)
+        method = build_method(identity.method, group, networks, recipe)
         done = run.train(method, group.target)
         save_weights(target.state_dict(), weights)
         write_json(summary, history_of(identity, done).model_dump(mode="json"))

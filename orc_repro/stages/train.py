@@ -83,7 +83,7 @@ def train(study: Study, key: str, device: str = "auto", restart: bool = False) -
         names = METHODS[config.kind].networks_of(group, config)
         networks = build_networks(names, manifest, cell.seed, place)
         load_teachers(networks, cell.teachers)
-        method = build_method(config, group, networks, recipe.optimizer)
+        method = build_method(config, group, networks, recipe)
         done = run.train(method, group.target)
 
         folder = WEIGHTS / key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from orc_repro.distill import StepResult
 from orc_repro.validation import Strict
 
+_CORRECT = "correct"
 FINITE = 2**31  # the "no step was bad" value of a first-bad-step tensor
 
 
@@ -28,15 +30,30 @@ class NotFinite(Strict):
         )
 
 
+@dataclass
+class _Sums:
+    """Of the steps whose figures had the same names; which there are depends on who taught whom.
+
+    Attributes:
+        total: float64 [names].
+        first_bad: int64 [names], the first step with a value that is not finite; ``FINITE``.
+        steps: how many.
+    """
+
+    total: Tensor
+    first_bad: Tensor
+    steps: int = 0
+
+
 class Meter:
-    """Accumulates what an epoch's steps return; nothing is read back before :meth:`fetch`."""
+    """Accumulates what an epoch's steps return; nothing is read back before :meth:`fetch`.
+
+    A step's figures are summed as one tensor, because on a GPU each operation is a launch.
+    """
 
     def __init__(self, batch_size: int, device: torch.device) -> None:
         self._batch_size, self.device = batch_size, device
-        self._sums: dict[str, Tensor] = {}
-        self._counts: Counter[str] = Counter()
-        self._correct: dict[str, Tensor] = {}
-        self._first_bad: dict[str, Tensor] = {}
+        self._sums: dict[tuple[str, ...], _Sums] = {}
         self._elected: Counter[str] = Counter()
         self._margin_sum, self._margins = 0.0, 0
         self.steps = self.elections = self.role_changes = 0
@@ -45,16 +62,17 @@ class Meter:
         """Add one step's losses, accuracies and election; ``step`` counts over the run."""
         self.steps += 1
         self.role_changes += role_changed
-        for name, value in (result.losses | result.measures).items():
-            self._counts[name] += 1
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-            network, _, part = name.partition("/")
-            if part == "loss":
-                bad = torch.where(torch.isfinite(value), FINITE, step)
-                before = self._first_bad.get(network, bad)
-                self._first_bad[network] = torch.minimum(before, bad)
-        for name, value in result.correct.items():
-            self._correct[name] = self._correct.get(name, torch.zeros_like(value)) + value
+        correct = {f"{name}/{_CORRECT}": value for name, value in result.correct.items()}
+        figures = result.losses | result.measures | correct
+        names = tuple(figures)
+        if names not in self._sums:
+            self._sums[names] = self._nothing(len(names))
+        sums = self._sums[names]
+        values = torch.stack([value.double() for value in figures.values()])
+        sums.steps += 1
+        sums.total += values
+        bad = torch.where(torch.isfinite(values), FINITE, step)
+        torch.minimum(sums.first_bad, bad, out=sums.first_bad)
         if result.roles is not None:
             self._elected.update(result.roles.temporary_teachers)
         self.elections += bool(result.scores)
@@ -70,18 +88,31 @@ class Meter:
         """
         if not self.steps:
             raise ValueError("no step was added")
-        groups = (self._sums, self._correct, self._first_bad)
-        values = torch.stack([v.double() for group in groups for v in group.values()]).tolist()
-        sums, correct, first_bad = ({name: values.pop(0) for name in group} for group in groups)
-        samples = self.steps * self._batch_size
-        means = {name: total / self._counts[name] for name, total in sums.items()}
-        means |= {f"{name}/train_top1": 100 * n / samples for name, n in correct.items()}
-        bad = [
-            NotFinite(network=name, epoch=epoch, step=int(step))
-            for name, step in first_bad.items()
-            if step < FINITE
+        read = torch.cat(
+            [torch.cat([s.total, s.first_bad.double()]) for s in self._sums.values()]
+        ).tolist()
+        totals: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
+        first_bad: dict[str, int] = {}
+        for names, sums in self._sums.items():
+            found, bad = (([read.pop(0) for _ in names]) for _ in range(2))
+            for name, total, step in zip(names, found, bad, strict=True):
+                totals[name] += total
+                counts[name] += sums.steps
+                network, _, part = name.partition("/")
+                if part == "loss" and step < FINITE:
+                    first_bad[network] = min(int(step), first_bad.get(network, FINITE))
+        means = {}
+        for name, total in totals.items():
+            network, _, part = name.partition("/")
+            if part == _CORRECT:
+                means[f"{network}/train_top1"] = 100 * total / (counts[name] * self._batch_size)
+            else:
+                means[name] = total / counts[name]
+        return means, [
+            NotFinite(network=network, epoch=epoch, step=step)
+            for network, step in first_bad.items()
         ]
-        return means, bad
 
     @property
     def elected(self) -> dict[str, int]:
@@ -96,10 +127,10 @@ class Meter:
     def state_dict(self) -> dict[str, Any]:
         """The sums so far, as tensors and plain types."""
         return {
-            "sums": dict(self._sums),
-            "counts": dict(self._counts),
-            "correct": dict(self._correct),
-            "first_bad": dict(self._first_bad),
+            "sums": [
+                {"names": list(names), "total": s.total, "first_bad": s.first_bad, "steps": s.steps}
+                for names, s in self._sums.items()
+            ],
             "elected": dict(self._elected),
             "margin": [self._margin_sum, self._margins],
             "steps": [self.steps, self.elections, self.role_changes],
@@ -107,10 +138,16 @@ class Meter:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of :meth:`state_dict`; the sums are moved to this meter's device."""
-        self._sums, self._correct, self._first_bad = (
-            {name: value.to(self.device) for name, value in state[part].items()}
-            for part in ("sums", "correct", "first_bad")
-        )
-        self._counts, self._elected = Counter(state["counts"]), Counter(state["elected"])
+        self._sums = {}
+        for saved in state["sums"]:
+            sums = self._sums[tuple(saved["names"])] = self._nothing(len(saved["names"]))
+            sums.total.copy_(saved["total"])
+            sums.first_bad.copy_(saved["first_bad"])
+            sums.steps = int(saved["steps"])
+        self._elected = Counter(state["elected"])
         self._margin_sum, self._margins = state["margin"]
         self.steps, self.elections, self.role_changes = state["steps"]
+
+    def _nothing(self, names: int) -> _Sums:
+        total = torch.zeros(names, dtype=torch.float64, device=self.device)
+        return _Sums(total, torch.full((names,), FINITE, device=self.device))

@@ -26,6 +26,9 @@ RECIPE: dict[str, Any] = {
     },
     "schedule": {"milestones_epochs": [150, 180, 210], "factor": 0.1},
     "augmentation": {"crop_padding": 4, "flip": True},
+    "precision": "fp32",
+    "network_precisions": {},
+    "compile": "off",
     "deterministic": False,
     "cpu_threads": None,
 }
@@ -39,7 +42,7 @@ def recipe(**changes: Any) -> Recipe:
 
 RECIPES = {
     "crd": recipe(),
-    "computed-otherwise": recipe(deterministic=True, cpu_threads=2),
+    "computed-otherwise": recipe(deterministic=True, cpu_threads=2, compile="default"),
     "short": recipe(
         epochs=15,
         batch_size=128,

@@ -38,6 +38,9 @@ def recipe(learning_rate: float = 0.1, batch_size: int = BATCH) -> Recipe:
         optimizer=SGD.model_copy(update={"learning_rate": learning_rate}),
         schedule=StepSchedule(milestones_epochs=(3,), factor=0.1),
         augmentation=AugmentationConfig(crop_padding=1, flip=True),
+        precision="fp32",
+        network_precisions={},
+        compile="off",
         deterministic=True,
         cpu_threads=None,
     )
@@ -67,13 +70,13 @@ class Spy(Method):
 
     def __init__(self, inner: Method) -> None:
         self.inner, self.networks, self.optimizers = inner, inner.networks, inner.optimizers
-        self.roles = inner.roles
+        self.roles, self.execution = inner.roles, inner.execution
         self.teachers: list[tuple[str, ...]] = []
         self.modes: list[dict[str, bool]] = []
 
     networks_of = Orc.networks_of
 
-    def step(self, *args: Any) -> Any:
+    def iterate(self, *args: Any) -> Any:
         self.modes.append({name: net.training for name, net in self.networks.items()})
         result = self.inner.step(*args)
         if result.roles is not None:

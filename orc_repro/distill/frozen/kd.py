@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from orc_repro.config import AnyMethod, DgkdConfig, Group, KdConfig, Sgd, TakdConfig
 from orc_repro.distill import losses
-from orc_repro.distill.method import Method, StepResult, ask_teacher, count_correct
+from orc_repro.distill.method import Method, StepResult, count_correct
 from orc_repro.distill.roles import Roles
 
 
@@ -39,14 +39,14 @@ class Kd(Method):
         """The pivot."""
         return (group.teacher,)
 
-    def step(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
+    def iterate(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
         """Cross-entropy and T^2 KL(P_teacher || P_S) of each teacher, weighed by `weigh`."""
         temperature = self.config.temperature
-        logits = self.networks[self.target](images)
+        logits = self.forward(self.target, images)
         ce = losses.cross_entropy(logits, labels).mean()
         terms = {}
         for name in self.teachers:
-            answer = ask_teacher(self.networks[name], images)
+            answer = self.ask_teacher(name, images)
             targets = losses.soft_targets(answer, temperature)
             terms[name] = losses.distillation(logits, targets, temperature)
         loss = self.weigh(ce, list(terms.values()), draws)

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from orc_repro.config import AnyMethod, Group, OrcConfig, Sgd
 from orc_repro.distill import losses
 from orc_repro.distill.host_read import HostRead
-from orc_repro.distill.method import Method, StepResult, ask_teacher, count_correct
+from orc_repro.distill.method import Method, StepResult, count_correct
 from orc_repro.distill.orc.feedback import draw_partners, feedback_probabilities
+from orc_repro.distill.orc.phases import Answers, Taught
 from orc_repro.distill.roles import Memory, Roles, elect, score_students
 
 
@@ -32,6 +33,8 @@ def depth_of(network: nn.Module) -> tuple[int, int]:
 
 class Orc(Method):
     """A pivot, and students that are promoted and demoted at every iteration."""
+
+    host_decides = True
 
     def __init__(
         self, config: OrcConfig, group: Group, networks: Mapping[str, nn.Module], optimizer: Sgd
@@ -77,48 +80,76 @@ class Orc(Method):
             drawn["lots"] = torch.rand(steps, len(self.names), generator=generator)
         return drawn
 
-    def step(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
+    def iterate(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
         """One iteration: feedback, intensive, private and group teaching."""
-        parts: dict[str, Tensor] = {}
-        # The students answer. The same answers rank them and train them, unless ranking is asked
-        # to see running statistics.
-        logits = {name: self.networks[name](images) for name in self.names}
+        phase = self.execution.phase
+        # The students answer: what they say ranks them, and chooses the feedback.
+        said = phase("answers", self._answers, images, labels, draws)
+        ballot = HostRead(said.figures)
+
+        # Intensive teaching: the pivot learns what the students get wrong. Then it answers.
+        pivot = phase("intensive teaching", self._intensive_teaching, images, labels, said, draws)
+
+        # Promotion. The ballot has arrived while the pivot was learning.
+        scores = self._promote(*(dict(zip(self.names, row, strict=True)) for row in ballot.wait()))
+
+        # Private and group teaching, by those who were promoted.
+        promoted = ("teaching", self.roles.temporary_teachers)
+        taught = phase(promoted, self._private_and_group_teaching, images, labels, said, pivot)
+
+        return StepResult(
+            losses=pivot.losses | taught,
+            correct=said.correct,
+            measures={"feedback/wrong_by_anyone": said.wrong_by_anyone},
+            roles=self.roles,
+            scores=scores,
+        )
+
+    def _answers(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> Answers:
+        """The same answers rank the students and train them, unless ranking is asked to see
+        running statistics.
+        """
+        logits = self.answers_of(self.names, images)
         seen = logits
         if self.config.ranking.batch_norm == "eval":
-            seen = {name: ask_teacher(self.networks[name], images) for name in self.names}
+            seen = {name: self.ask_teacher(name, images) for name in self.names}
         answers = torch.stack([seen[name].detach() for name in self.names])  # [m, B, C]
         student_losses = torch.stack([losses.cross_entropy(a, labels) for a in answers])  # [m, B]
         wrong = answers.argmax(dim=2) != labels
         figures = [student_losses.mean(1), (~wrong).float().mean(1)]
         if "lots" in draws:
             figures.append(draws["lots"])
-        ballot = HostRead(torch.stack(figures))
-        pivot_before = None
-        if self.config.teaching.order == "simultaneous":
-            pivot_before = self._ask_pivot(images)
+        simultaneous = self.config.teaching.order == "simultaneous"
+        return Answers(
+            logits=logits,
+            losses=student_losses,
+            wrong=wrong,
+            figures=torch.stack(figures),
+            correct={name: count_correct(logits[name], labels) for name in self.names},
+            wrong_by_anyone=wrong.any(dim=0).float().mean(),
+            pivot_before=self._ask_pivot(images) if simultaneous else None,
+        )
 
-        # Intensive teaching: the pivot learns what the students get wrong.
-        if self.teaches_pivot:
-            parts |= self._intensive_teaching(images, labels, student_losses, wrong, draws)
-
-        # Promotion. The ballot has arrived while the pivot was learning.
-        scores = self._promote(*(dict(zip(self.names, row, strict=True)) for row in ballot.wait()))
-
+    def _private_and_group_teaching(
+        self, images: Tensor, labels: Tensor, said: Answers, pivot: Taught
+    ) -> dict[str, Tensor]:
+        """Teach under ``self.roles``; returns the students' losses."""
+        parts: dict[str, Tensor] = {}
+        logits = said.logits
         # Private teaching: the pivot alone teaches the promoted.
-        pivot_logits = self._ask_pivot(images) if pivot_before is None else pivot_before
         taught = {
-            name: self._private_loss(name, logits[name], labels, pivot_logits, parts)
+            name: self._private_loss(name, logits[name], labels, pivot.logits, parts)
             for name in self.roles.temporary_teachers
         }
         if self.config.teaching.order == "sequential" and taught:
             self.update(list(taught), list(taught.values()))
         # Group teaching: the pivot and the promoted teach everyone else.
-        teachers = {self.pivot: pivot_logits}
+        teachers = {self.pivot: pivot.logits}
         for name in self.roles.temporary_teachers:
             teachers[name] = logits[name].detach()
             if self.config.teaching.order == "sequential":
                 how = self.config.teaching.temporary_batch_norm
-                teachers[name] = ask_teacher(self.networks[name], images, how)
+                teachers[name] = self.ask_teacher(name, images, how)
         group = {
             name: self._group_loss(name, logits[name], labels, teachers, parts)
             for name in self.roles.students
@@ -127,18 +158,11 @@ class Orc(Method):
             group |= taught
         if group:
             self.update(list(group), list(group.values()))
-
-        return StepResult(
-            losses={name: loss.detach() for name, loss in parts.items()},
-            correct={name: count_correct(logits[name], labels) for name in self.names},
-            measures={"feedback/wrong_by_anyone": wrong.any(dim=0).float().mean()},
-            roles=self.roles,
-            scores=scores,
-        )
+        return {name: loss.detach() for name, loss in parts.items()}
 
     def _ask_pivot(self, images: Tensor) -> Tensor:
         how = self.config.teaching.pivot_batch_norm
-        return ask_teacher(self.networks[self.pivot], images, how)
+        return self.ask_teacher(self.pivot, images, how)
 
     def _promote(
         self,
@@ -179,28 +203,28 @@ class Orc(Method):
         return {name: float(ranked.index(depth)) for name, depth in self.depths.items()}
 
     def _intensive_teaching(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        student_losses: Tensor,
-        wrong: Tensor,
-        draws: Mapping[str, Tensor],
-    ) -> dict[str, Tensor]:
+        self, images: Tensor, labels: Tensor, said: Answers, draws: Mapping[str, Tensor]
+    ) -> Taught:
         """L_1: the pivot learns the MixUp of training and feedback samples, and takes its step."""
-        material, feedback = self.config.intensive.material, self.config.feedback
-        weight = draws["mix_weight"]
-        if material == "mixed_random":
-            partner = (draws["uniform"] * len(labels)).long()
-        else:
-            probabilities = feedback_probabilities(feedback.choice, student_losses, wrong)
-            partner = draw_partners(probabilities, draws["uniform"], feedback.nobody_errs)
-        if material == "feedback":
-            weight = torch.zeros_like(weight)
-        mixed = losses.mix(images, images[partner], weight)
-        logits = self.networks[self.pivot](mixed)
-        loss = losses.mixed_cross_entropy(logits, labels, labels[partner], weight)
-        self.update([self.pivot], [loss])
-        return {f"{self.pivot}/loss": loss, f"{self.pivot}/mixed_ce": loss}
+        parts = {}
+        if self.teaches_pivot:
+            material, feedback = self.config.intensive.material, self.config.feedback
+            weight = draws["mix_weight"]
+            if material == "mixed_random":
+                partner = (draws["uniform"] * len(labels)).long()
+            else:
+                probabilities = feedback_probabilities(feedback.choice, said.losses, said.wrong)
+                partner = draw_partners(probabilities, draws["uniform"], feedback.nobody_errs)
+            if material == "feedback":
+                weight = torch.zeros_like(weight)
+            mixed = losses.mix(images, images[partner], weight)
+            logits = self.forward(self.pivot, mixed)
+            loss = losses.mixed_cross_entropy(logits, labels, labels[partner], weight)
+            self.update([self.pivot], [loss])
+            for part in ("loss", "mixed_ce"):
+                parts[f"{self.pivot}/{part}"] = loss.detach()
+        before = said.pivot_before
+        return Taught(parts, self._ask_pivot(images) if before is None else before)
 
     def _private_loss(
         self,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from orc_repro.config import DmlConfig, Group, Sgd
 from orc_repro.distill import losses
-from orc_repro.distill.method import StepResult, ask_teacher, count_correct
+from orc_repro.distill.method import StepResult, count_correct
 from orc_repro.distill.peers.members import Members
 
 
@@ -22,14 +22,14 @@ class Dml(Members):
         self.config = config
         super().__init__(config, group, networks, optimizer)
 
-    def step(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
+    def iterate(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
         """H(y, P_k) + weight / (K-1) sum over l != k of T^2 KL(P_l || P_k).
 
         Sequential, as in the paper's Algorithm 1: a network's peers that were updated before it
         are asked again. With batch statistics, and without another update of these. Simultaneous:
         all learn from what all said before.
         """
-        logits = {name: self.networks[name](images) for name in self.names}
+        logits = self.answers_of(self.names, images)
         answers = {name: answer.detach() for name, answer in logits.items()}
         parts: dict[str, Tensor] = {}
         waiting: dict[str, Tensor] = {}
@@ -38,7 +38,7 @@ class Dml(Members):
             if self.config.order == "sequential":
                 self.update([name], [waiting.pop(name)])
                 if name != self.names[-1]:
-                    answers[name] = ask_teacher(self.networks[name], images, "batch")
+                    answers[name] = self.ask_teacher(name, images, "batch")
         if waiting:
             self.update(list(waiting), list(waiting.values()))
         return StepResult(

@@ -62,10 +62,10 @@ def linear(logits: Tensor, labels: Tensor) -> Tensor:
     large the steps overshoot.
     """
     count, batch, classes = logits.shape
-    truth = F.one_hot(labels, classes)
+    truth = _one_hot(labels, classes)
     alone = _cross_entropies(logits, labels)
     lowest = alone.amin(dim=0)
-    best = F.one_hot(alone.argmin(dim=0), count).T.to(logits)
+    best = _one_hot(alone.argmin(dim=0), count).T
     weights = logits.new_full((count, batch), 1 / count)
     # The gradient's size is that of differences between logits; a step is measured by it.
     spread = (logits.amax(0) - logits.amin(0)).amax(dim=1).clamp(min=1e-6)
@@ -113,3 +113,8 @@ def general_weights(products: Tensor) -> Tensor:
 def _cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
     """Of each network on each image, [K, B]."""
     return torch.stack([F.cross_entropy(each, labels, reduction="none") for each in logits])
+
+
+def _one_hot(labels: Tensor, classes: int) -> Tensor:
+    """float32 [B, classes]; torch's own asks a CPU tensor for its bounds."""
+    return (labels.unsqueeze(1) == torch.arange(classes, device=labels.device)).float()

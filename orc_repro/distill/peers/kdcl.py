@@ -35,6 +35,11 @@ class Kdcl(Members):
         self.products = torch.zeros(count, count, dtype=torch.float64, device=device)
         self.seen = self.steps = 0
 
+    @property
+    def can_be_replayed(self) -> bool:
+        """Not where the host counts the batches that weigh the ensemble."""
+        return self.config.ensemble != "general"
+
     def draw_epoch(
         self, steps: int, batch_size: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
@@ -42,9 +47,9 @@ class Kdcl(Members):
         self.steps = steps
         return {}
 
-    def step(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
+    def iterate(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
         """One forward each, the ensemble of what was said, one update of all."""
-        logits = {name: self.networks[name](images) for name in self.names}
+        logits = self.answers_of(self.names, images)
         with torch.no_grad():
             ensemble = self._ensemble(torch.stack(list(logits.values())).float(), labels)
         parts = ensembles.taught(logits, labels, ensemble, self.config)

@@ -73,18 +73,19 @@ class One(Method):
             return [*branch.parameters(), *self.gate.parameters()]
         return [*branch.features[self.cut :].parameters(), *branch.head.parameters()]
 
-    def step(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
+    def iterate(self, images: Tensor, labels: Tensor, draws: Mapping[str, Tensor]) -> StepResult:
         """H(y, P_e) + sum over branches of H(y, P_i) + weight T^2 KL(P_e || P_i), where
         P_e is of the logits that the gate weighs.
         """
-        shared = self.branches[self.target].features[: self.cut](images)
-        logits = {}
-        for name, branch in self.branches.items():
-            features = branch.features[self.cut :](shared)
-            logits[name] = branch.head(features.mean(dim=(2, 3)))
-        weights = self.gate(shared.mean(dim=(2, 3)))  # [B, branches]
+        with self.execution.precision(self.target):
+            shared = self.branches[self.target].features[: self.cut](images)
+            logits = {}
+            for name, branch in self.branches.items():
+                features = branch.features[self.cut :](shared)
+                logits[name] = branch.head(features.mean(dim=(2, 3)))
+            weights = self.gate(shared.mean(dim=(2, 3)))  # [B, branches]
         stacked = torch.stack(list(logits.values()), dim=1)  # [B, branches, C]
-        ensemble = (weights.unsqueeze(2) * stacked).sum(dim=1)
+        ensemble = (weights.float().unsqueeze(2) * stacked.float()).sum(dim=1)
         ensemble_ce = losses.cross_entropy(ensemble, labels).mean()
         parts = taught(logits, labels, ensemble, self.config)
         own = torch.stack([parts[f"{name}/loss"] for name in self.names]).sum()
