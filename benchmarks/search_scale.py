@@ -1,8 +1,9 @@
 """How far searches scale: real storage, samplers and pruners, and trials that take no time.
 
-``python -m benchmarks.search_scale [--trials 10000] [--workers 1 4 16 64]`` starts a PostgreSQL
-server of its own. A trial replays a learning curve of this repository's results, moved by what its
-parameters would do. Writes ``reports/benchmarks/search.md``.
+``python -m benchmarks.search_scale [--trials 0 10000] [--workers 1 4 16 64]`` starts a PostgreSQL
+server of its own, and lets workers loose on a search of so many trials for a while. A trial replays
+a learning curve of this repository's results, moved by what its parameters would do. Writes
+``reports/benchmarks/search.md``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,6 +31,7 @@ from optuna.pruners import (
     NopPruner,
     SuccessiveHalvingPruner,
 )
+from optuna.samplers import RandomSampler
 from optuna.storages import RDBStorage
 
 from benchmarks import postgres
@@ -36,7 +40,7 @@ from orc_repro.files import write_atomically
 from orc_repro.project import REPORTS
 from orc_repro.search.declaration import Search, load_search
 from orc_repro.search.space import suggest
-from orc_repro.search.storage import ADDRESS, done, heartbeating, sign, sweep, take_slot
+from orc_repro.search.storage import ADDRESS, SLOT, heartbeating, sign, sweep, take_slot
 from orc_repro.search.work import pruner_for, sampler_for
 
 FILE = Path("studies/search/group_temperature_promotion_cifar100.yaml")
@@ -74,52 +78,85 @@ def replay(number: int, values: dict[str, Any], known: list[list[float]]) -> lis
 # --- the storage ------------------------------------------------------------------------------
 
 
-def measure_storage(workers: int, trials: int, address: str) -> tuple[float, float, int]:
-    """More trials on a database: a second; share of looks that saw a lock waited for; deadlocks."""
+def measure_storage(workers: int, seconds: float, address: str) -> tuple[float, float, float, int]:
+    """So many workers on a database for a while.
+
+    Returns:
+        trials a second; milliseconds of a trial's suggestions; the part of looks that saw a lock
+        waited for; deadlocks so far.
+    """
     context = multiprocessing.get_context("spawn")
-    before = _count(address)
-    processes = [context.Process(target=_work, args=(address, before + trials))
-                 for _ in range(workers)]  # fmt: skip
-    stop, seen = threading.Event(), [0, 0]
-    watching = threading.Thread(target=_watch, args=(address, stop, seen))
+    ready, stop = context.Barrier(workers + 1), context.Event()
+    suggesting = context.Queue()
+    given = (address, ready, stop, suggesting)
+    processes = [context.Process(target=_work, args=given) for _ in range(workers)]
     for process in processes:
         process.start()
-    while _count(address) < before + workers and any(p.is_alive() for p in processes):
-        time.sleep(0.05)  # everybody has begun: starting Python is not what is measured
-    began, first = time.monotonic(), _count(address)
+    ready.wait()  # everybody has begun: starting Python is not what is measured
+    began, first, seen = time.monotonic(), _count(address), [0, 0]
+    watching = threading.Thread(target=_watch, args=(address, stop, seen))
     watching.start()
-    for process in processes:
-        process.join()
+    time.sleep(seconds)
     took, made = time.monotonic() - began, _count(address) - first
     stop.set()
+    spent, asked = map(sum, zip(*(suggesting.get() for _ in processes), strict=True))
     watching.join()
-    return made / took, seen[1] / max(1, seen[0]), _deadlocks(address)
+    for process in processes:
+        process.join()
+    return made / took, 1000 * spent / max(1, asked), seen[1] / max(1, seen[0]), _deadlocks(address)
 
 
-def _work(address: str, trials: int) -> None:
+def _work(address: str, ready: Barrier, stop: Event, suggesting: Queue[Any]) -> None:
     """What a worker does, on a machine of its own."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     os.environ[ADDRESS] = address  # a database's trials may be another machine's
     search, known = load_search(FILE), curves()
     study = optuna.load_study(study_name=NAME, storage=heartbeating(address))
     study.pruner = pruner_for(search)
+    spent, asked = 0.0, 0
 
     def objective(trial: optuna.Trial) -> float:
+        nonlocal spent, asked
         sign(trial)
         study.sampler = sampler_for(search, take_slot(study, trial))
+        began = time.monotonic()
         accuracies = replay(trial.number, suggest(trial, search), known)
+        spent, asked = spent + time.monotonic() - began, asked + 1
         for epoch, accuracy in enumerate(accuracies):
             trial.report(accuracy, epoch)
             if epoch >= WARM_UP_EPOCHS and trial.should_prune():
                 raise optuna.TrialPruned
         return accuracies[-1]
 
-    while len(done(study.get_trials(deepcopy=False))) < trials:
+    study.optimize(objective, n_trials=1)  # what is read once, is read
+    ready.wait()
+    while not stop.is_set():
         sweep(study)
         study.optimize(objective, n_trials=1)
+    suggesting.put((spent, asked))
 
 
-def _watch(address: str, stop: threading.Event, seen: list[int]) -> None:
+def fill(address: str, trials: int) -> None:
+    """Finished trials, random ones, until there are so many."""
+    search, known = load_search(FILE), curves()
+    source = optuna.create_study(sampler=RandomSampler(seed=0))
+    hasty = {"connect_args": {"options": "-c synchronous_commit=off"}}
+    study = optuna.load_study(study_name=NAME, storage=RDBStorage(address, engine_kwargs=hasty))
+    for number in range(_count(address), trials):
+        trial = source.ask()
+        accuracies = replay(number, suggest(trial, search), known)
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=trial.params,
+                distributions=trial.distributions,
+                user_attrs={SLOT: number},
+                intermediate_values=dict(enumerate(accuracies)),
+                value=accuracies[-1],
+            )
+        )
+
+
+def _watch(address: str, stop: Event, seen: list[int]) -> None:
     """Count looks at the server, and those that saw a session waiting for another's lock."""
     import psycopg
 
@@ -193,7 +230,8 @@ def _seeded(search: Search, seed: int) -> Search:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--trials", type=int, nargs="+", default=[0, 10_000])
+    parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--pruned-trials", type=int, default=150)
     options = parser.parse_args()
@@ -204,22 +242,22 @@ def main() -> None:
         "# How far searches scale", "",
         "`python -m benchmarks.search_scale` writes this page: a PostgreSQL server and all workers"
         " on one machine, trials that take no time.", "",
-        "| workers | trials before | trials | trials/s | looks that saw a lock waited for"
-        " | deadlocks |", "|---|---|---|---|---|---|",
+        "| trials there | workers | trials/s | ms of a trial's suggestions"
+        " | looks that saw a lock waited for | deadlocks |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
     with postgres.server(["search"], "max_connections=400") as host:
         address = f"{host}/search"
         optuna.create_study(study_name=NAME, storage=RDBStorage(address), direction="maximize")
-        # The last, largest number of workers fills the study up.
-        shares = [options.trials // 20] * (len(options.workers) - 1)
-        for workers, trials in zip(
-            options.workers, [*shares, options.trials - sum(shares)], strict=True
-        ):
-            before = _count(address)
-            speed, waits, deadlocks = measure_storage(workers, trials, address)
-            lines.append(f"| {workers} | {before:,} | {_count(address) - before:,} | {speed:.1f}"
-                         f" | {waits:.0%} | {deadlocks} |")  # fmt: skip
-            print(lines[-1], flush=True)
+        for trials in options.trials:
+            fill(address, trials)
+            for workers in options.workers:
+                there = _count(address)
+                speed, suggesting, waits, deadlocks = measure_storage(
+                    workers, options.seconds, address
+                )
+                lines.append(f"| {there:,} | {workers} | {speed:.1f} | {suggesting:.0f}"
+                             f" | {waits:.0%} | {deadlocks} |")  # fmt: skip
+                print(lines[-1], flush=True)
     lines += ["", "| pruner | workers | epochs spent | of which on stopped trials"
               " | the best trial's true worth, points below the optimum |",
               "|---|---|---|---|---|"]  # fmt: skip
