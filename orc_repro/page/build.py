@@ -37,13 +37,21 @@ from orc_repro.report.results import read_result
 from orc_repro.report.tables import Comparison, MethodRow
 
 PAGE = REPORTS / "index.html"
+PICTURES_BYTES = 3_800_000
+"""On the page; what is beyond is linked. Tables of 20 studies are below one million more."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An SVG element and what it shows, in a sentence."""
+    """A figure and what it shows, in a sentence.
 
-    svg: Markup
+    Attributes:
+        svg: an element; None where the page is full.
+        file: where it lies, seen from the page.
+    """
+
+    svg: Markup | None
+    file: str
     caption: str
 
 
@@ -156,10 +164,11 @@ def page_text(studies: Iterable[Studied], runs: Runs, runs_at: str = "") -> str:
 
 
 class _Pictures:
-    """Pictures with identifiers of their own, each on the page once."""
+    """Pictures with identifiers of their own, each on the page once, as long as there is room."""
 
     def __init__(self) -> None:
         self._numbers = count(1)
+        self._room = PICTURES_BYTES
         self._seen: set[Path] = set()
 
     def read(self, path: Path, caption: str) -> Iterable[Picture]:
@@ -167,7 +176,10 @@ class _Pictures:
             return
         self._seen.add(path)
         text = path.read_text(encoding="utf-8")
-        yield Picture(inline_svg(text, f"f{next(self._numbers)}", caption), caption)
+        svg = inline_svg(text, f"f{next(self._numbers)}", caption)
+        fits = len(svg) <= self._room
+        self._room -= len(svg) if fits else 0
+        yield Picture(svg if fits else None, path.relative_to(REPORTS).as_posix(), caption)
 
 
 def _section(studied: Studied, params: Params, runs: Runs, pictures: _Pictures) -> Section:

@@ -12,9 +12,10 @@ from markupsafe import Markup, escape
 from orc_repro.report.paper_markdown import LINE_BREAK
 
 _DEEPEST = 6
-_ID = re.compile(r'\bid="([^"]+)"')
+_ID = re.compile(r'\sid="([^"]+)"')
 _REFERENCE = re.compile(r'(url\(#|href="#)')
 _PROLOGUE = re.compile(r"\A.*?(?=<svg\b)|<metadata>.*?</metadata>|<!--.*?-->", re.DOTALL)
+_NO_ROTATION = re.compile(r' transform="rotate\(-0 [^)]*\)"')
 _SPACE = re.compile(r"\s*\n\s*")
 _LONG_NUMBER = re.compile(r"(?<=[ML] )(\d+\.\d{2,}) (\d+\.\d{2,})")
 
@@ -65,9 +66,10 @@ def inline_svg(text: str, prefix: str, label: str) -> Markup:
     Its identifiers get a prefix, as every figure has the same ones; those that nothing refers to
     go, and so do blanks and digits that nobody sees.
     """
-    text = _LONG_NUMBER.sub(_rounded, _SPACE.sub("\n", _PROLOGUE.sub("", text)))
+    text = _NO_ROTATION.sub("", _PROLOGUE.sub("", text))
+    text = _LONG_NUMBER.sub(_rounded, _SPACE.sub("\n", text))
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
-    text = _ID.sub(lambda found: f'id="{prefix}-{found[1]}"' if found[1] in used else "", text)
+    text = _ID.sub(lambda found: f' id="{prefix}-{found[1]}"' if found[1] in used else "", text)
     text = _REFERENCE.sub(rf"\g<1>{prefix}-", text).strip()
     return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1))
 

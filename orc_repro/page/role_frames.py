@@ -26,8 +26,8 @@ class RoleLog:
         students: the candidates, in the order of the group.
         epochs: how many the run had.
         steps_per_epoch: iterations of each.
-        validation: for each epoch and student, validation accuracy in percent after it; empty
-            where it is not known.
+        validation: for each epoch, validation accuracy in percent after it by student; those
+            where it is not known, or not finite, are left out.
     """
 
     changes: pd.DataFrame
@@ -159,7 +159,7 @@ def _agreement(log: RoleLog, edges: Floats) -> Floats:
     agreed = np.full(log.epochs, np.nan)
     covered = _covered(log, edges)
     for epoch, accuracy in enumerate(log.validation):
-        if set(accuracy) < set(log.students) or not all(map(np.isfinite, accuracy.values())):
+        if not set(log.students) <= set(accuracy):
             continue
         best = {name for name in log.students if accuracy[name] == max(accuracy.values())}
         agreed[epoch] = sum(share[epoch] for who, share in covered.items() if who & best)
