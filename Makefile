@@ -17,9 +17,10 @@ $(VENV)/installed: pyproject.toml requirements.lock
 
 repro: install ## prepare, train, evaluate and report the default comparison
 	$(BIN)/dvc repro
+	$(BIN)/orc-repro page
 	$(BIN)/orc-repro sync
 	$(BIN)/orc-repro table
-	@echo 'Tables and figures: reports/    Runs, curves, role changes: make ui    Change something: README.md'
+	@echo 'Everything on one page: reports/index.html    Tables: reports/    Runs, curves, role changes: make ui    Change something: README.md'
 
 test: install ## every test; those on real CIFAR images are skipped where there are none
 	$(BIN)/python -m pytest -n 2

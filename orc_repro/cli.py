@@ -148,14 +148,34 @@ def evaluate_command(
 
 @app.command("report")
 def report_command(study: StudyOption = DEFAULT_STUDY) -> None:
-    """Write a study's tables and figures from its result files; tell MLflow the end figures."""
+    """Write a study's tables and figures, and the page of all; tell MLflow the end figures."""
+    from orc_repro.page.build import write_page
     from orc_repro.stages.report import deliver_finals, report, write_all_results
 
     write_all_results()
     folder = report(study)
+    page = write_page(draw=[study])
     for problem in deliver_finals(load_study(study)):
         print(f"warning: {problem}", file=sys.stderr)
     print(f"{folder}: table.md, table.csv, summary.json and figures/; all results: results.csv")
+    print(f"{page}: every study on one page")
+
+
+@app.command("page")
+def page_command(
+    runs_at: Annotated[
+        str, typer.Option("--runs-at", help="An MLflow server's address, to link the runs to.")
+    ] = "",
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Write to another file than reports/index.html.")
+    ] = None,
+) -> None:
+    """Draw what is missing and write reports/index.html, of all studies, from files alone."""
+    from orc_repro.page.build import PAGE, every_study, write_page
+
+    if runs_at and to is None:
+        raise UserError(f"--runs-at needs --to FILE: {PAGE} is the same for everyone")
+    print(write_page(to or PAGE, runs_at, every_study()))
 
 
 @app.command("table")

@@ -13,6 +13,7 @@ from pathlib import Path
 from orc_repro.cells import Cells
 from orc_repro.config import load_params
 from orc_repro.errors import UserError
+from orc_repro.page.build import check_page
 from orc_repro.pipelines import pipeline_of, pipeline_text
 from orc_repro.plan import planned
 from orc_repro.project import REPORTS, reports
@@ -44,6 +45,7 @@ def check() -> None:
         if (folder / "study.yaml").exists():
             _check_report(folder)
     _check_results()
+    check_page()
     _check_locked(locked)
 
 

@@ -1,0 +1,290 @@
+"""The page: what the reports say, what was drawn, and how each number is made again.
+
+Text alone: nothing is drawn here, so the same files give the same bytes anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from orc_repro.config import Params, load_params
+from orc_repro.errors import UserError, one_line
+from orc_repro.files import write_atomically
+from orc_repro.page import drawing
+from orc_repro.page.cost import Cost, costs
+from orc_repro.page.files import (
+    Runs,
+    Studied,
+    cost_file,
+    cost_source,
+    draw_pictures,
+    read_runs,
+    read_studies,
+    role_files,
+    roles_are_of_the_run,
+)
+from orc_repro.page.markup import from_markdown, inline_svg
+from orc_repro.project import REPORTS, evaluated, reports
+from orc_repro.report.markdown import NOT_RUN, interval, spread
+from orc_repro.report.results import read_result
+from orc_repro.report.tables import Comparison, MethodRow
+
+PAGE = REPORTS / "index.html"
+PICTURES_BYTES = 3_800_000
+"""On the page; what is beyond is linked. Tables of 20 studies are below one million more."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure and what it shows, in a sentence.
+
+    Attributes:
+        svg: an element; None where the page is full.
+        file: where it lies, seen from the page.
+    """
+
+    svg: Markup | None
+    file: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Number:
+    """A method's number and the command that makes it again."""
+
+    place: str
+    method: str
+    measured: str
+    interval: str
+    n: str
+    command: str
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """A comparison's times; ``picture`` is None where there are fewer than two."""
+
+    place: str
+    rows: list[dict[str, str]]
+    picture: Picture | None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A study on the page."""
+
+    name: str
+    title: str
+    measured: int
+    declared: int
+    table: Markup
+    curves: list[Picture]
+    costs: list[CostTable]
+    roles: list[Picture]
+    numbers: list[Number]
+    configuration: str
+    runs: list[Mapping[str, str]]
+
+
+def write_page(to: Path = PAGE, runs_at: str = "", draw: Iterable[Path] = ()) -> Path:
+    """Write the page.
+
+    Args:
+        to: where.
+        runs_at: the address of an MLflow server, to link the runs to; without it they are named.
+        draw: folders of the studies whose pictures are drawn before.
+
+    Raises:
+        UserError: the address is none of the web, or what is to be drawn is damaged.
+    """
+    if runs_at and not runs_at.startswith(("http://", "https://")):
+        raise UserError(f"'{one_line(runs_at)}' does not begin with http:// or https://")
+    runs, studies = read_runs(), read_studies()
+    names = {folder.resolve().name for folder in draw}
+    for studied in studies:
+        if studied.folder.name in names:
+            draw_pictures(studied, runs)
+    write_atomically(to, page_text(studies, runs, runs_at).encode())
+    return to
+
+
+def every_study() -> list[Path]:
+    """The folders of all studies."""
+    return [studied.folder for studied in read_studies()]
+
+
+def check_page() -> None:
+    """Whether the page, and what was drawn for it, is that of the files.
+
+    Raises:
+        UserError: it is not.
+    """
+    runs, studies = read_runs(), read_studies()
+    for studied in studies:
+        for key, cell in studied.cells.cells.items():
+            if not roles_are_of_the_run(key, cell):
+                picture, _ = role_files(key, cell)
+                raise UserError(f"{picture} is not of the run; `orc-repro page` draws it")
+        for comparison in studied.comparisons:
+            rows, path = costs(comparison, runs), cost_file(studied, comparison)
+            if path.exists() and not drawing.is_drawn_from(path, cost_source(rows)):
+                raise UserError(f"{path} is not of the runs; `orc-repro page` draws it")
+    if not PAGE.exists() or PAGE.read_bytes() != page_text(studies, runs).encode():
+        raise UserError(f"{PAGE} is not what the reports give; `orc-repro page` writes it")
+
+
+def page_text(studies: Iterable[Studied], runs: Runs, runs_at: str = "") -> str:
+    """All of the page."""
+    params, pictures, studies = load_params(), _Pictures(), list(studies)
+    declared = {(cell.study, key) for s in studies for key, cell in s.cells.cells.items()}
+    measured = [place for place in declared if read_result(place[1], evaluated(place[0]))]
+    sections = [_section(studied, params, runs, pictures) for studied in studies]
+    environment = Environment(
+        loader=PackageLoader("orc_repro.page", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    template = environment.get_template("index.html.j2")
+    return template.render(
+        sections=sections,
+        measured=len(measured),
+        declared=len(declared),
+        runs_at=runs_at.rstrip("/"),
+    )
+
+
+class _Pictures:
+    """Pictures with identifiers of their own, each on the page once, as long as there is room."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+        self._room = PICTURES_BYTES
+        self._seen: set[Path] = set()
+
+    def read(self, path: Path, caption: str) -> Iterable[Picture]:
+        if not path.exists() or path in self._seen:
+            return
+        self._seen.add(path)
+        text = path.read_text(encoding="utf-8")
+        svg = inline_svg(text, f"f{next(self._numbers)}", caption)
+        fits = len(svg) <= self._room
+        self._room -= len(svg) if fits else 0
+        yield Picture(svg if fits else None, path.relative_to(REPORTS).as_posix(), caption)
+
+
+def _section(studied: Studied, params: Params, runs: Runs, pictures: _Pictures) -> Section:
+    cells, name = studied.cells, studied.folder.name
+    table = reports(name) / "table.md"
+    text = table.read_text(encoding="utf-8") if table.exists() else f"{NOT_RUN}.\n"
+    ran = [result for c in studied.comparisons for row in c.rows for result in row.results.values()]
+    return Section(
+        name=name,
+        title=cells.title,
+        measured=len(ran),
+        declared=len(cells.cells),
+        table=from_markdown(text, below=3, without=cells.title, label=cells.title),
+        curves=[p for c in studied.comparisons for p in _curves(name, c, pictures)],
+        costs=[shown for c in studied.comparisons for shown in _costs(studied, c, runs, pictures)],
+        roles=[p for c in studied.comparisons for p in _roles(studied, c, pictures)],
+        numbers=[_number(studied, c, row) for c in studied.comparisons for row in c.rows],
+        configuration=_configuration(studied, params),
+        runs=[runs[result.fingerprint] for result in ran if result.fingerprint in runs],
+    )
+
+
+def _curves(name: str, comparison: Comparison, pictures: _Pictures) -> Iterable[Picture]:
+    measured = ", ".join(row.method for row in comparison.rows if row.results)
+    path = reports(name) / "figures" / f"{comparison.dataset}-{comparison.group}-validation.svg"
+    yield from pictures.read(
+        path,
+        f"{_place(comparison)}: validation accuracy of the target by epoch, mean and range over"
+        f" the seeds of {measured}.",
+    )
+
+
+def _roles(studied: Studied, comparison: Comparison, pictures: _Pictures) -> Iterable[Picture]:
+    """Of each method, its first seed's: the page stays small, and the others are files too."""
+    for row in comparison.rows:
+        for _, result in sorted(row.results.items())[:1]:
+            path, _ = role_files(result.cell, studied.cells.cells[result.cell])
+            shares = "; ".join(f"{who} {times:,}" for who, times in result.elected.items())
+            yield from pictures.read(
+                path,
+                f"{_place(comparison)}, {row.method}, seed {result.seed}: {result.role_changes:,}"
+                f" role changes; iterations as temporary teacher: {shares}.",
+            )
+
+
+def _costs(
+    studied: Studied, comparison: Comparison, runs: Runs, pictures: _Pictures
+) -> Iterable[CostTable]:
+    rows = costs(comparison, runs)
+    if not rows:
+        return
+    caption = (
+        f"{_place(comparison)}: test accuracy of the target over seconds of training, a numbered"
+        " point a method, with the 95 % interval of its mean."
+    )
+    drawn = list(pictures.read(cost_file(studied, comparison), caption))
+    picture = drawn[0] if drawn else None
+    yield CostTable(_place(comparison), [_cost_row(row) for row in rows], picture)
+
+
+def _cost_row(row: Cost) -> dict[str, str]:
+    return {
+        "method": row.method,
+        "device": row.device,
+        "n": str(row.reached.n),
+        "seconds": f"{row.seconds:,.1f}",
+        "top1": spread(row.reached),
+        "interval": interval(row.reached),
+    }
+
+
+def _number(studied: Studied, comparison: Comparison, row: MethodRow) -> Number:
+    keys = [
+        key
+        for key, cell in studied.cells.cells.items()
+        if (cell.dataset, cell.group, cell.recipe, cell.method)
+        == (comparison.dataset, comparison.group, comparison.recipe, row.method)
+    ]
+    n = row.target.n if row.target else 0
+    return Number(
+        place=_place(comparison),
+        method=row.method,
+        measured=spread(row.target) or NOT_RUN,
+        interval=interval(row.target),
+        n=f"{n} of {row.declared}",
+        command=f"orc-repro run --study {studied.folder.as_posix()} {' '.join(keys)}",
+    )
+
+
+def _configuration(studied: Studied, params: Params) -> str:
+    """Every entry of ``params.yaml`` that the study names, and its seeds."""
+    cells = studied.cells.cells.values()
+    every = params.model_dump(mode="json")
+    named = {
+        section: {name: every[section][name] for name in dict.fromkeys(names)}
+        for section, names in (
+            ("data", (cell.dataset for cell in cells)),
+            ("groups", (cell.group for cell in cells)),
+            ("recipes", (cell.recipe for cell in cells)),
+            ("methods", (cell.method for cell in cells)),
+        )
+    }
+    seeds = {"seeds": sorted({cell.seed for cell in cells})}
+    return yaml.safe_dump(seeds | named, sort_keys=False, allow_unicode=True)
+
+
+def _place(comparison: Comparison) -> str:
+    return f"{comparison.dataset}, group {comparison.group}, recipe {comparison.recipe}"

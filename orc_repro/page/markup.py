@@ -1,0 +1,97 @@
+"""Reports and figures as parts of a page: Markdown and SVG into HTML that can be read by all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from markupsafe import Markup, escape
+
+from orc_repro.report.paper_markdown import LINE_BREAK
+
+_DEEPEST = 6
+_ID = re.compile(r'\sid="([^"]+)"')
+_REFERENCE = re.compile(r'(url\(#|href="#)')
+_PROLOGUE = re.compile(r"\A.*?(?=<svg\b)|<metadata>.*?</metadata>|<!--.*?-->", re.DOTALL)
+_NO_ROTATION = re.compile(r' transform="rotate\(-0 [^)]*\)"')
+_SPACE = re.compile(r"\s*\n\s*")
+_LONG_NUMBER = re.compile(r"(?<=[ML] )(\d+\.\d{2,}) (\d+\.\d{2,})")
+
+
+def from_markdown(text: str, *, below: int, without: str = "", label: str = "") -> Markup:
+    """HTML of a report.
+
+    Tables can be scrolled, by keyboard too, and say which cells are headings. Headings go one
+    level at a time. HTML in the text is shown as text, but for the line breaks within cells.
+
+    Args:
+        below: the level of the heading that the text stands under.
+        without: a title that the page has already; headings of that text are left out.
+        label: what the tables are of, for those who do not see them.
+    """
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = _without_heading(parser.parse(text), without)
+    level = below
+    original: list[int] = []
+    for number, token in enumerate(tokens):
+        if token.type == "heading_open":
+            depth = int(token.tag[1])
+            original = [other for other in original if other < depth] + [depth]
+            level = min(below + len(original), _DEEPEST)
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{level}"
+        if token.type == "th_open":
+            token.attrSet("scope", "col")
+        if token.type == "td_open" and tokens[number - 1].type == "tr_open":
+            _make_heading(tokens, number)
+    html = parser.renderer.render(tokens, parser.options, {})
+    html = html.replace(str(escape(LINE_BREAK)), "<br>")
+    opening = (
+        '<div class="wide" role="region" tabindex="0" aria-label="{}">'
+        "<table>\n<caption>{}</caption>"
+    )
+    parts = html.split("<table>")
+    named = [parts[0]]
+    for count, part in enumerate(parts[1:], start=1):
+        caption = escape(f"{label}, table {count}")
+        named.append(opening.format(caption, caption) + part)
+    return Markup("".join(named).replace("</table>", "</table></div>"))
+
+
+def inline_svg(text: str, prefix: str, label: str) -> Markup:
+    """An SVG as an element of the page.
+
+    Its identifiers get a prefix, as every figure has the same ones; those that nothing refers to
+    go, and so do blanks and digits that nobody sees.
+    """
+    text = _NO_ROTATION.sub("", _PROLOGUE.sub("", text))
+    text = _LONG_NUMBER.sub(_rounded, _SPACE.sub("\n", text))
+    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
+    text = _ID.sub(lambda found: f' id="{prefix}-{found[1]}"' if found[1] in used else "", text)
+    text = _REFERENCE.sub(rf"\g<1>{prefix}-", text).strip()
+    return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1))
+
+
+def _rounded(point: re.Match[str]) -> str:
+    return f"{float(point[1]):.1f} {float(point[2]):.1f}"
+
+
+def _without_heading(tokens: list[Token], title: str) -> list[Token]:
+    left: list[Token] = []
+    position = 0
+    while position < len(tokens):
+        token = tokens[position]
+        if token.type == "heading_open" and tokens[position + 1].content == title:
+            position += 3
+            continue
+        left.append(token)
+        position += 1
+    return left
+
+
+def _make_heading(tokens: Sequence[Token], number: int) -> None:
+    """The first cell of a row, which is three tokens, names the row."""
+    tokens[number].attrSet("scope", "row")
+    tokens[number].tag = tokens[number + 2].tag = "th"

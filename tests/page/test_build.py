@@ -1,0 +1,125 @@
+"""The page of a project: complete, the same again, and noticed when it is stale."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import html5lib
+import pandas as pd
+import pytest
+
+from orc_repro.errors import UserError
+from orc_repro.page import build
+from orc_repro.page.build import PAGE, check_page, every_study, write_page
+from tests.page.site import KEY, make
+from tests.project import ROOT
+
+PICTURE = Path(f"reports/roles/default/{KEY}.svg")
+FIVE_MB = 5_000_000
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(make(tmp_path))
+    write_page(draw=every_study())
+    return tmp_path
+
+
+def test_the_page_has_what_the_table_says_and_every_picture(site: Path) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    document = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(text)
+    cells = [
+        ["".join(cell.itertext()) for cell in row]
+        for row in document.iter("tr")
+    ]  # fmt: skip
+    lines = Path("reports/table.md").read_text(encoding="utf-8").splitlines()
+    said = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines
+            if line.startswith("| orc | resnet8 |")]  # fmt: skip
+    assert said and all(row in cells for row in said)
+    captions = ["".join(caption.itertext()) for caption in document.iter("figcaption")]
+    assert len(captions) == 3
+    assert "orc, seed 0: 75 role changes" in captions[1]
+    assert "orc-repro run --study studies/default digits-r20-r8-kd-s0" in text
+    assert "learning_rate: 0.05" in text
+
+
+def test_the_numbers_by_epoch_lie_beside_the_picture(site: Path) -> None:
+    table = pd.read_csv(PICTURE.with_suffix(".csv"))
+    assert table["changes"].sum() == 75
+    assert table["margin_median"].dropna().tolist() == pytest.approx([0.2] * 14)
+    # 38 iterations an epoch, 7 a tenure: three tenures of one and 7 + 7 + 3 of the other.
+    assert table["share/resnet14"][0] == pytest.approx(21 / 38, abs=1e-6)
+
+
+def test_the_same_files_give_the_same_page_without_role_changes_too(site: Path) -> None:
+    before, drawn = PAGE.read_bytes(), PICTURE.read_bytes()
+    shutil.rmtree("roles")
+    write_page(draw=every_study())
+    assert PAGE.read_bytes() == before and PICTURE.read_bytes() == drawn
+    check_page()
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("reports/table.md", "| orc |", "| other |"),
+        ("reports/index.html", "not run", "measured"),
+        ("reports/runs.csv", "digits-r20-r8-ce-s0", "digits-r20-r8-ce-s9"),
+    ],
+)
+def test_a_stale_page_is_noticed(site: Path, path: str, old: str, new: str) -> None:
+    text = Path(path).read_text(encoding="utf-8")
+    assert old in text
+    Path(path).write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(UserError, match=r"index\.html is not what the reports give"):
+        check_page()
+
+
+def test_pictures_of_another_run_or_other_numbers_are_noticed(site: Path) -> None:
+    history = Path(f"results/default/trained/{KEY}.json")
+    former = history.read_text()
+    history.write_text(json.dumps(json.loads(former) | {"fingerprint": "0" * 32}))
+    with pytest.raises(UserError, match=r"orc-s0\.svg is not of the run;"):
+        check_page()
+    history.write_text(former)
+    runs = pd.read_csv("reports/runs.csv")
+    runs.assign(seconds=runs["seconds"] * 2).to_csv("reports/runs.csv", index=False)
+    with pytest.raises(UserError, match=r"digits\.svg is not of the runs;"):
+        check_page()
+
+
+def test_role_changes_of_another_run_are_not_drawn(site: Path) -> None:
+    path = Path(f"roles/{KEY}.parquet")
+    pd.read_parquet(path).iloc[:-1].to_parquet(path)
+    with pytest.raises(UserError, match="is not of the run that"):
+        write_page(draw=every_study())
+
+
+def test_runs_are_links_where_a_server_is_named(site: Path) -> None:
+    assert '<a href="http' not in PAGE.read_text()
+    linked = write_page(Path("linked.html"), "https://mlflow.example/").read_text()
+    run = pd.read_csv("reports/runs.csv").query("cell == 'digits-r20-r8-orc-s0'")["run_id"].item()
+    assert f'<a href="https://mlflow.example/#/runs/{run}">{run}</a>' in linked
+    with pytest.raises(UserError, match="does not begin with http"):
+        write_page(Path("linked.html"), "javascript:alert(1)")
+
+
+def test_pictures_that_would_not_fit_are_linked(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "PICTURES_BYTES", PICTURE.stat().st_size)
+    text = write_page(Path("small.html")).read_text()
+    # In the order of the page: the curves fit, the roles no longer do, the smaller cost does.
+    assert text.count("<svg") == 2
+    assert f'<a href="roles/default/{KEY}.svg">' in text
+
+
+def test_tables_of_twenty_studies_and_all_the_pictures_there_is_room_for_are_5_mb() -> None:
+    text = (ROOT / "reports/index.html").read_text(encoding="utf-8")
+    studies = text.count("<section id=") - 1
+    without = len(re.sub("<svg.*?</svg>", "", text, flags=re.DOTALL).encode())
+    assert len(text.encode()) < FIVE_MB
+    assert build.PICTURES_BYTES + without / studies * 20 < FIVE_MB
