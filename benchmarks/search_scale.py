@@ -13,9 +13,11 @@ import json
 import math
 import multiprocessing
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier, Event
@@ -24,6 +26,7 @@ from random import Random
 from typing import Any
 
 import optuna
+import psutil
 from optuna.pruners import (
     BasePruner,
     HyperbandPruner,
@@ -78,13 +81,21 @@ def replay(number: int, values: dict[str, Any], known: list[list[float]]) -> lis
 # --- the storage ------------------------------------------------------------------------------
 
 
-def measure_storage(workers: int, seconds: float, address: str) -> tuple[float, float, float, int]:
-    """So many workers on a database for a while.
-
-    Returns:
-        trials a second; milliseconds of a trial's suggestions; the part of looks that saw a lock
-        waited for; deadlocks so far.
+@dataclass(frozen=True)
+class Measured:
+    """A while of some workers; ``waited``: the part of looks that saw a lock waited for;
+    ``worker_bytes``: the most that one of them held.
     """
+
+    trials_per_second: float
+    suggestion_ms: float
+    waited: float
+    deadlocks: int
+    worker_bytes: int
+
+
+def measure_storage(workers: int, seconds: float, address: str) -> Measured:
+    """So many workers on a database for a while."""
     context = multiprocessing.get_context("spawn")
     ready, stop = context.Barrier(workers + 1), context.Event()
     suggesting = context.Queue()
@@ -99,11 +110,17 @@ def measure_storage(workers: int, seconds: float, address: str) -> tuple[float, 
     time.sleep(seconds)
     took, made = time.monotonic() - began, _count(address) - first
     stop.set()
-    spent, asked = map(sum, zip(*(suggesting.get() for _ in processes), strict=True))
+    spent, asked, held = zip(*(suggesting.get() for _ in processes), strict=True)
     watching.join()
     for process in processes:
         process.join()
-    return made / took, 1000 * spent / max(1, asked), seen[1] / max(1, seen[0]), _deadlocks(address)
+    return Measured(
+        trials_per_second=made / took,
+        suggestion_ms=1000 * sum(spent) / max(1, sum(asked)),
+        waited=seen[1] / max(1, seen[0]),
+        deadlocks=_deadlocks(address),
+        worker_bytes=max(held),
+    )
 
 
 def _work(address: str, ready: Barrier, stop: Event, suggesting: Queue[Any]) -> None:
@@ -133,7 +150,7 @@ def _work(address: str, ready: Barrier, stop: Event, suggesting: Queue[Any]) -> 
     while not stop.is_set():
         sweep(study)
         study.optimize(objective, n_trials=1)
-    suggesting.put((spent, asked))
+    suggesting.put((spent, asked, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 
 
 def fill(address: str, trials: int) -> None:
@@ -232,7 +249,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, nargs="+", default=[0, 10_000])
     parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 4, 16, 64])
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 4, 16, 64])
     parser.add_argument("--pruned-trials", type=int, default=150)
     options = parser.parse_args()
     if not postgres.is_available():
@@ -250,13 +267,17 @@ def main() -> None:
         optuna.create_study(study_name=NAME, storage=RDBStorage(address), direction="maximize")
         for trials in options.trials:
             fill(address, trials)
+            worker_bytes = 0
             for workers in options.workers:
-                there = _count(address)
-                speed, suggesting, waits, deadlocks = measure_storage(
-                    workers, options.seconds, address
-                )
-                lines.append(f"| {there:,} | {workers} | {speed:.1f} | {suggesting:.0f}"
-                             f" | {waits:.0%} | {deadlocks} |")  # fmt: skip
+                there = f"| {_count(address):,} | {workers} |"
+                if workers * worker_bytes > psutil.virtual_memory().total:
+                    held = f"{workers * worker_bytes / 1e9:.0f} GB"
+                    lines.append(f"{there} not run: they would hold {held} | | | |")
+                else:
+                    seen = measure_storage(workers, options.seconds, address)
+                    worker_bytes = seen.worker_bytes
+                    lines.append(f"{there} {seen.trials_per_second:.1f} | {seen.suggestion_ms:.0f}"
+                                 f" | {seen.waited:.0%} | {seen.deadlocks} |")  # fmt: skip
                 print(lines[-1], flush=True)
     lines += ["", "| pruner | workers | epochs spent | of which on stopped trials"
               " | the best trial's true worth, points below the optimum |",
