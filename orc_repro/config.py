@@ -230,10 +230,15 @@ class Recipe(Strict):
 
 
 class Tracking(Strict):
-    """What MLflow is sent. Nothing here changes a result, and no stage depends on it."""
+    """What MLflow is sent. Nothing here changes a result, and no stage depends on it.
+
+    ``system_metrics_every_seconds``: how often processor, memory, disk, network and GPU are
+    sampled while a run is under way; null for never.
+    """
 
     enabled: bool
     role_changes: Literal["all", "none"]
+    system_metrics_every_seconds: PositiveFloat | None = None
 
 
 class CheckpointConfig(Strict):

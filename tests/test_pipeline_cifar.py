@@ -117,7 +117,7 @@ def test_one_finished_run_for_each_method_with_names_that_compare(project: Path)
     from orc_repro.tracking.store import open_client
 
     client = open_client(f"sqlite:///{project}/.orc/mlflow.db")
-    experiment = client.get_experiment_by_name("orc/default")
+    experiment = client.get_experiment_by_name("orc/default/slice-small")
     runs = client.search_runs(
         [experiment.experiment_id], "tags.level = 'seed' and attributes.status = 'FINISHED'"
     )

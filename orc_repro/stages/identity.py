@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -10,15 +11,27 @@ from typing import Any
 import torch
 
 from orc_repro.config import AnyMethod, Group, Recipe
-from orc_repro.data.manifest import Manifest
+from orc_repro.data.manifest import SPLITS, Manifest
 from orc_repro.fingerprint import code_digest, code_files, digest
-from orc_repro.tracking.description import Description, flat, git_state, run_params, run_tags
+from orc_repro.tracking.description import (
+    Description,
+    chain_of,
+    flat,
+    git_state,
+    in_words,
+    run_params,
+    run_tags,
+)
 from orc_repro.training.device import device_name
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a run is: its fingerprint and its row's, and how people call them."""
+    """Who a run is: its fingerprint and its row's, and how people call them.
+
+    ``command`` makes it again, ``shown_in`` is MLflow's experiment where that is another than
+    ``experiment``; neither is part of the fingerprint.
+    """
 
     study: str
     key: str
@@ -33,6 +46,8 @@ class Identity:
     seed: int
     manifest: Manifest
     starts_from: str
+    command: str = ""
+    shown_in: str = ""
 
     @property
     def row(self) -> str:
@@ -102,7 +117,7 @@ class Identity:
     def description(self, device: torch.device) -> Description:
         """What MLflow is told."""
         group = self.group
-        chain = f"{group.pivot}→{group.target}" if group.pivot else group.target
+        chain = chain_of(group)
         tags = run_tags(
             device=device_name(device),
             manifest_digest=self.manifest.digest,
@@ -110,7 +125,8 @@ class Identity:
         )
         return Description(
             study=self.study,
-            experiment=self.experiment,
+            experiment=self.shown_in or self.experiment,
+            experiment_before=self.experiment,
             fingerprint=self.fingerprint,
             attempt=uuid.uuid4().hex,
             cell=self.key,
@@ -136,4 +152,8 @@ class Identity:
                 "recipe": self.recipe_name,
                 "seed": str(self.seed),
             },
+            recipe=in_words(self.recipe),
+            command=self.command,
+            started_ms=time.time_ns() // 1_000_000,
+            images={split: self.manifest.count(split) for split in SPLITS},
         )

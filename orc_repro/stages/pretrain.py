@@ -12,7 +12,7 @@ from orc_repro.fingerprint import file_digest
 from orc_repro.project import ASSISTANTS, PIVOTS, trained
 from orc_repro.stages.identity import Identity
 from orc_repro.stages.run import Run, manifest_of
-from orc_repro.stages.train import digest_of, history_of, load_teachers
+from orc_repro.stages.train import digest_of, history_of, load_teachers, study_option
 from orc_repro.training.device import pick_device, set_up
 from orc_repro.training.networks import build_network, build_networks, save_weights
 
@@ -39,6 +39,7 @@ def pretrain(study: Study, key: str, device: str = "auto", restart: bool = False
         seed=pivot.seed,
         manifest=manifest_of(pivot.dataset),
         starts_from="random weights",
+        command=f"orc-repro pretrain {key}{study_option(study)}",
     )
     return _train_once(study, identity, {}, PIVOTS, device, restart)
 
@@ -64,6 +65,7 @@ def assist(study: Study, key: str, device: str = "auto", restart: bool = False) 
         seed=assistant.seed,
         manifest=manifest_of(assistant.dataset),
         starts_from=digest_of(assistant.teachers),
+        command=f"orc-repro assist {key}{study_option(study)}",
     )
     return _train_once(study, identity, assistant.teachers, ASSISTANTS, device, restart)
 

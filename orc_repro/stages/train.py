@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from orc_repro.cells import Cell, Study
+from orc_repro.cells import DEFAULT_STUDY, Cell, Study
 from orc_repro.data.manifest import Manifest
 from orc_repro.distill import METHODS, build_method
 from orc_repro.errors import UserError
@@ -43,7 +43,14 @@ def identify(study: Study, key: str, cell: Cell, manifest: Manifest) -> Identity
         seed=cell.seed,
         manifest=manifest,
         starts_from=digest_of(cell.teachers),
+        command=f"orc-repro run {key}{study_option(study)}",
+        shown_in=f"{study.cells.experiment}/{cell.dataset}-{cell.group}",
     )
+
+
+def study_option(study: Study) -> str:
+    """What a command needs to find a study; nothing for the default one."""
+    return "" if study.folder == DEFAULT_STUDY else f" --study {study.folder.as_posix()}"
 
 
 def digest_of(teachers: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ one of two equal points, so a batch that is sent twice arrives once.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from orc_repro.config import Tracking
 from orc_repro.errors import UserError
 from orc_repro.files import read_file, write_json
+from orc_repro.project import PREPARED
 from orc_repro.tracking.description import Description
+from orc_repro.tracking.keys import wanted_keys
+from orc_repro.tracking.notes import NOTE, run_note
 from orc_repro.tracking.outcome import Outcome, read_outcome
 from orc_repro.tracking.records import metrics_log, roles_log
 from orc_repro.tracking.runlog import ARTIFACTS, commit_all
@@ -24,6 +28,7 @@ from orc_repro.tracking.store import experiment_id, open_client, shown, store_lo
 from orc_repro.validation import Strict, read_json
 
 BATCH = 1000  # MLflow's limit of metrics in a request
+LONGEST_DIGEST = 36  # MLflow's, of a dataset
 NOBODY = -1
 
 
@@ -80,7 +85,7 @@ class Delivery:
         """A run that is resumed is running again, whatever it ended with before."""
         if self.client.get_run(self.run_id).info.status != "RUNNING":
             self.client.update_run(self.run_id, status="RUNNING")
-            self.client.set_tag(self.run_id, "status_reason", "")
+            self.tag(self.run_id, {"status": "running", "status_reason": ""})
 
     def drain(self) -> None:
         """Send what has been logged since the last time."""
@@ -93,7 +98,8 @@ class Delivery:
         """Send the figures, artifacts and status of a run that has ended."""
         if outcome.status == "FINISHED":  # any other end is one that can be resumed
             self._send_figures_and_artifacts(outcome)
-        self.client.set_tag(self.run_id, "status_reason", outcome.reason[:4000])
+        status = outcome.status.lower()
+        self.tag(self.run_id, {"status": status, "status_reason": outcome.reason[:4000]})
         self.client.set_terminated(self.run_id, outcome.status, outcome.ended_ms)
         self._save(ended_ms=outcome.ended_ms)
 
@@ -108,9 +114,15 @@ class Delivery:
                 self.client.log_artifact(self.run_id, str(path), path.parent.name)
             self._save(artifacts_sent=True)
 
+    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a run, in one request."""
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
     def _find_or_create(self) -> dict[str, str]:
         about = self.description
-        experiment = experiment_id(self.client, about.experiment)
+        experiment = self._experiment()
         earlier = self.client.search_runs(
             [experiment], f"tags.fingerprint = '{about.fingerprint}' and tags.level = 'seed'"
         )
@@ -131,17 +143,52 @@ class Delivery:
             "fingerprint": about.fingerprint,
             "attempt": about.attempt,
             "superseded": "false",
+            "status": "running",
+            NOTE: run_note(about),
         }
         if found is None:
-            found = self.client.create_run(experiment, run_name=about.run_name, tags=tags)
+            # Not when it is sent: that may be long after the run has ended.
+            began = about.started_ms or None
+            found = self.client.create_run(experiment, began, tags, about.run_name)
         self._send_params(found.info.run_id, about.params)
+        self._send_dataset(found.info.run_id)
         return {"run_id": found.info.run_id, "parent_id": parent}
+
+    def _experiment(self) -> str:
+        """The run's own; or an earlier version's, if that holds what the run compares with."""
+        about = self.description
+        before = about.experiment_before
+        old = self.client.get_experiment_by_name(before) if before else None
+        if old is not None and before != about.experiment:
+            which = [f"tags.{key} = '{about.tags[key]}'" for key in ("dataset", "group")]
+            beside = " and ".join(["tags.level = 'row'", *which])
+            if self.client.search_runs([old.experiment_id], beside, max_results=1):
+                return str(old.experiment_id)
+        return experiment_id(self.client, about.experiment)
 
     def _send_params(self, run_id: str, params: Mapping[str, str]) -> None:
         """Also to a run that was found: whoever created it may have been killed before this."""
         from mlflow.entities import Param
 
         self.client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
+
+    def _send_dataset(self, run_id: str) -> None:
+        """What it learns from, as MLflow's own kind of input; once, however often it is sent."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        about = self.description
+        if not about.images:
+            return
+        name = about.params["dataset"]
+        dataset = Dataset(
+            name=name,
+            digest=about.tags["data.manifest_sha256"][:LONGEST_DIGEST],
+            source_type="local",
+            source=json.dumps({"uri": (PREPARED / name).as_posix()}),
+            profile=json.dumps(about.images),
+        )
+        context = InputTag("mlflow.data.context", "training")
+        self.client.log_inputs(run_id, [DatasetInput(dataset, [context])])
 
     def _parent(self, experiment: str) -> str:
         about = self.description
@@ -163,9 +210,12 @@ class Delivery:
     def _epoch_points(self) -> Iterator[tuple[int, list[Any]]]:
         from mlflow.entities import Metric
 
+        networks = len(self.description.students) + 1  # the pivot
         for end, record in metrics_log(self.folder).committed(self._state.metrics):
             when, step = record.time_ms, record.epoch
-            yield end, [Metric(key, value, when, step) for key, value in record.values.items()]
+            wanted = wanted_keys(record.values, networks)
+            values = {key: value for key, value in record.values.items() if key in wanted}
+            yield end, [Metric(key, value, when, step) for key, value in values.items()]
 
     def _role_points(self) -> Iterator[tuple[int, list[Any]]]:
         from mlflow.entities import Metric

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from orc_repro.config import AnyMethod, Group, Recipe
 from orc_repro.validation import Name, Strict
@@ -23,7 +24,10 @@ class Description(Strict):
     """What MLflow is told of a run when it starts; kept in the run folder as ``run.json``.
 
     ``row`` identifies the parent run: everything that made the run but its seed and the code.
-    ``attempt`` tells two runs of one fingerprint apart.
+    ``attempt`` tells two runs of one fingerprint apart. ``experiment_before``: where an earlier
+    version would have put the run. ``recipe`` is in words, ``command`` makes the run again,
+    ``images`` counts the dataset's by split, ``started_ms`` is when it began, in milliseconds since
+    1970; empty in what an earlier version wrote.
     """
 
     study: Name
@@ -38,6 +42,44 @@ class Description(Strict):
     students: tuple[str, ...]
     params: dict[str, str]
     tags: dict[str, str]
+    experiment_before: str = ""
+    recipe: str = ""
+    command: str = ""
+    images: dict[str, int] = Field(default_factory=dict)
+    started_ms: int = 0
+
+
+def chain_of(group: Group) -> str:
+    """``resnet26→8``: pivot and target, what both begin with written once."""
+    if group.pivot is None:
+        return group.target
+    family = re.match(r"\D*", group.pivot)
+    shared = family.group() if family else ""
+    return f"{group.pivot}→{group.target.removeprefix(shared)}"
+
+
+def in_words(recipe: Recipe) -> str:
+    """A recipe as a person would say it, in one line."""
+    sgd, schedule, augmentation = recipe.optimizer, recipe.schedule, recipe.augmentation
+    rate = f"learning rate {sgd.learning_rate:g}"
+    if sgd.network_learning_rates:
+        others = ", ".join(f"{name} {v:g}" for name, v in sgd.network_learning_rates.items())
+        rate += f" ({others})"
+    if schedule.milestones_epochs:
+        epochs = ", ".join(map(str, schedule.milestones_epochs))
+        rate += f", times {schedule.factor:g} after epochs {epochs}"
+    padding = augmentation.crop_padding
+    changes = [f"crops with {padding} pixels of padding"] if padding else []
+    changes += ["mirroring"] if augmentation.flip else []
+    return "; ".join(
+        [
+            f"{recipe.epochs} epochs, batches of {recipe.batch_size}",
+            f"{'Nesterov' if sgd.nesterov else 'SGD'}, {rate}",
+            f"momentum {sgd.momentum:g}, weight decay {sgd.weight_decay:g}",
+            " and ".join(changes) or "no augmentation",
+            recipe.precision,
+        ]
+    )
 
 
 def flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:

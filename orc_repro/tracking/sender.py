@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from orc_repro.config import Tracking
@@ -57,14 +58,32 @@ class Sender:
 
     def _run(self) -> None:
         pause, delivery = INTERVAL_S, None
-        while not self._ended.wait(0 if delivery is None and pause == INTERVAL_S else pause):
-            try:
-                if delivery is None:
-                    client = open_client(self._uri)
-                    delivery = Delivery(client, self._folder, self._settings)
-                    delivery.reopen()
-                delivery.drain()
-                pause = INTERVAL_S
-            except Exception:  # whatever a store may raise, training goes on
-                pause = min(2 * pause, LONGEST_PAUSE_S)
+        with ExitStack() as at_work:
+            while not self._ended.wait(0 if delivery is None and pause == INTERVAL_S else pause):
+                try:
+                    if delivery is None:
+                        client = open_client(self._uri)
+                        delivery = Delivery(client, self._folder, self._settings)
+                        delivery.reopen()
+                        self._watch_the_machine(delivery, at_work)
+                    delivery.drain()
+                    pause = INTERVAL_S
+                except Exception:  # whatever a store may raise, training goes on
+                    pause = min(2 * pause, LONGEST_PAUSE_S)
         self._problem = deliver(self._folder, self._settings)
+
+    def _watch_the_machine(self, delivery: Delivery, at_work: ExitStack) -> None:
+        """MLflow's own monitor, in a thread of its own; what it cannot send is lost."""
+        seconds = self._settings.system_metrics_every_seconds
+        if seconds is None:
+            return
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        monitor = SystemMetricsMonitor(
+            delivery.run_id,
+            sampling_interval=seconds,
+            resume_logging=True,
+            tracking_uri=self._uri,
+        )
+        monitor.start()
+        at_work.callback(monitor.finish)

@@ -28,6 +28,9 @@ SETTINGS = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+# The UI opens on runs and their curves, not on traces of conversations.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+
 ANSWERED = "stores.json"
 _STORES = TypeAdapter(list[str])
 
@@ -117,7 +120,7 @@ def experiment_id(client: Any, name: str) -> str:
     # A server keeps artifacts where it was told to; the embedded store beside its database.
     embedded = client.tracking_uri == embedded_uri()
     location = (scratch() / "artifacts" / name.replace("/", "-")).as_uri() if embedded else None
-    return str(client.create_experiment(name, artifact_location=location))
+    return str(client.create_experiment(name, artifact_location=location, tags=KIND))
 
 
 def store_lock() -> FileLock:

@@ -48,7 +48,9 @@ class Tracker:
             self._sender = Sender(folder, settings)
         about = folder / ABOUT
         if resumed and about.exists():  # it stays the same MLflow run
-            description = description.model_copy(update={"attempt": _attempt(about)})
+            first = _first(about)
+            same = {"attempt": first.attempt, "started_ms": first.started_ms}
+            description = description.model_copy(update=same)
         write_json(about, description.model_dump(mode="json"))
         (folder / OUTCOME).unlink(missing_ok=True)
         if self._sender is not None:
@@ -103,9 +105,9 @@ class Tracker:
         return self.deliver()
 
 
-def _attempt(about: Path) -> str:
+def _first(about: Path) -> Description:
     try:
-        return read_json(Description, about).attempt
+        return read_json(Description, about)
     except UserError:
         raise UserError(
             f"{about} is damaged; it says which MLflow run this is: `--restart` starts over"
