@@ -286,6 +286,20 @@ def sync_command() -> None:
     print(f"{delivered} runs are delivered")
 
 
+@app.command("register")
+def register_command(
+    study: Annotated[
+        str, typer.Argument(help="A study's name or how it begins.")
+    ] = DEFAULT_STUDY.name,
+) -> None:
+    """Register a study's best target networks in MLflow, as models that load anywhere."""
+    from orc_repro.stages.jobs import find_study
+    from orc_repro.stages.register import register
+
+    for line in register(load_study(find_study(study))):
+        print(line)
+
+
 @app.command("ui")
 def ui_command(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
     """Open the MLflow UI on the run store; listens on this machine's loopback address only."""

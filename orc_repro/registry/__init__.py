@@ -1,0 +1,1 @@
+"""Target networks as models that MLflow loads anywhere."""
