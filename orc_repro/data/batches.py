@@ -7,7 +7,7 @@ ToTensor and Normalize: bit for bit on the CPU, to rounding elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from orc_repro.data.sources import Images, Labels
+from orc_repro.data.split import WHOLE, Batch
 from orc_repro.errors import UserError
 
 
@@ -86,7 +87,7 @@ def draw_epoch(
 
 
 class ResidentImages:
-    """A split on the device, padded once, as uint8.
+    """A :class:`Split` that lies on the device, padded once, as uint8.
 
     Attributes:
         labels: int64 [N] on the device.
@@ -130,6 +131,29 @@ class ResidentImages:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images are, and the batches that are made of them."""
+        return self.labels.device
+
+    def augmented_batches(
+        self, batch_size: int, generator: torch.Generator, first: int = 0, part: slice = WHOLE
+    ) -> Iterator[Batch]:
+        """An epoch; see :class:`orc_repro.data.split.Split`."""
+        draws = draw_epoch(len(self), batch_size, self.augmentation, generator).to(self.device)
+        for i in range(first, len(draws.order)):
+            yield self.augmented(
+                draws.order[i, part], draws.dy[i, part], draws.dx[i, part], draws.flip[i, part]
+            )
+
+    def plain_batches(
+        self, batch_size: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[Batch]:
+        """Images as they are evaluated; see :class:`orc_repro.data.split.Split`."""
+        stop = len(self) if stop is None else stop
+        for begin in range(start, stop, batch_size):
+            yield self.plain(begin, min(begin + batch_size, stop))
 
     def augmented(
         self, order: Tensor, dy: Tensor, dx: Tensor, flip: Tensor

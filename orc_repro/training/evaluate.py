@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from orc_repro.data.batches import ResidentImages
+from orc_repro.data.split import Split
 
 BATCH_SIZE = 512  # changes no number: running statistics are used, and sums are over samples
 
@@ -33,20 +33,19 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, split: ResidentImages, num_classes: int) -> Evaluation:
+def evaluate(network: nn.Module, split: Split, num_classes: int) -> Evaluation:
     """Evaluate a network on every sample of a split, once, in evaluation mode.
 
     The network's mode is as before afterwards. One device read at the end.
     """
     was_training = network.training
     network.eval()
-    device = split.labels.device
+    device = split.device
     hits = torch.zeros(num_classes, device=device)
     seen = torch.zeros(num_classes, device=device)
     totals = torch.zeros(2, device=device, dtype=torch.float32)  # top-5 hits, summed loss
     deep = num_classes > 5
-    for start in range(0, len(split), BATCH_SIZE):
-        images, labels = split.plain(start, min(start + BATCH_SIZE, len(split)))
+    for images, labels in split.plain_batches(BATCH_SIZE):
         logits = network(images).float()
         hit = (logits.argmax(dim=1) == labels).float()
         hits.index_add_(0, labels, hit)
