@@ -19,7 +19,7 @@ from orc_repro.progress import Progress
 from orc_repro.tracking.runlog import RunLog
 from orc_repro.training.checkpoints import Checkpoints, read_state, saved
 from orc_repro.training.meter import Meter
-from orc_repro.training.state import Best, Progressed, State, generators
+from orc_repro.training.state import Best, Progressed, State, own_of
 
 
 def main(rounds: int) -> None:
@@ -40,8 +40,7 @@ def main(rounds: int) -> None:
             marks = log.flush()
             state = State(
                 fingerprint="f", made_from={}, made_with={}, progressed=done,
-                meter=Meter(64, DEVICE).state_dict(), method=method.state_dict(),
-                generators=generators(DEVICE), marks=marks,
+                method=method.state_dict(), own=[own_of(method, Meter(64, DEVICE))], marks=marks,
             )  # fmt: skip
             keeper.save(state)
             log.checkpointed(marks)

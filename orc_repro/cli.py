@@ -30,6 +30,12 @@ StudyOption = Annotated[
 DeviceOption = Annotated[
     str, typer.Option("--device", envvar="ORC_DEVICE", help="auto, cpu, cuda or cuda:N.")
 ]
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--processes", min=1, max=4096, help="Of this machine, on this run; params.yaml's if not."
+    ),
+]
 RestartOption = Annotated[
     bool, typer.Option("--restart", help="Forget what was trained before, and start over.")
 ]
@@ -60,8 +66,11 @@ def pretrain_command(
     study: StudyOption = DEFAULT_STUDY,
     device: DeviceOption = "auto",
     restart: RestartOption = False,
+    processes: ProcessesOption = None,
 ) -> None:
     """Train a pivot alone, once, for every cell that needs it."""
+    if _runs_side_by_side(processes):
+        return
     from orc_repro.stages.pretrain import pretrain
 
     if not pretrain(load_study(study), pivot, device, restart):
@@ -74,8 +83,11 @@ def assist_command(
     study: StudyOption = DEFAULT_STUDY,
     device: DeviceOption = "auto",
     restart: RestartOption = False,
+    processes: ProcessesOption = None,
 ) -> None:
     """Train a chain's assistant, once, for every cell that needs it."""
+    if _runs_side_by_side(processes):
+        return
     from orc_repro.stages.pretrain import assist
 
     if not assist(load_study(study), assistant, device, restart):
@@ -91,6 +103,7 @@ def train_command(
     preview: Annotated[
         bool, typer.Option("--plan", help="Say what it will take, and train nothing.")
     ] = False,
+    processes: ProcessesOption = None,
 ) -> None:
     """Train one cell (dataset x group x method x seed), continuing where it was stopped."""
     from orc_repro.stages.forecast import forecast
@@ -99,8 +112,19 @@ def train_command(
     if preview:
         print("\n".join(forecast(load_study(study), cell, device).lines()))
         return
+    if _runs_side_by_side(processes):
+        return
     if not train(load_study(study), cell, device, restart):
         print(f"{cell} is trained already; --restart trains it again")
+
+
+def _runs_side_by_side(processes: int | None) -> bool:
+    """Start this command again on several processes, if so many are wanted; False for one."""
+    from orc_repro.processes.launch import run_side_by_side
+
+    wanted = load_params().train
+    count = wanted.processes if processes is None else processes
+    return run_side_by_side(count, wanted.max_restarts, sys.argv[1:])
 
 
 @app.command("search")

@@ -61,6 +61,7 @@ __all__ = [
     "StepSchedule",
     "TakdConfig",
     "Tracking",
+    "TrainConfig",
     "architecture_of",
     "load_params",
 ]
@@ -206,7 +207,11 @@ class Recipe(Strict):
     ``precision`` is that of a network's forward and backward pass in training; weights, losses and
     evaluations are float32 whatever it is. ``network_precisions`` overrides by architecture.
     ``compile`` makes networks faster, and rounds otherwise: by torch's compiler (``default``), by
-    replaying steps as CUDA graphs (``graphs``, which rounds as before), or both.
+    replaying steps as CUDA graphs (``graphs``, which rounds as before), or both. ``batch_norm``:
+    with several processes, whether each normalises with the statistics of its own part of a batch
+    (``process``) or with those of all of it (``batch``). ``pieces``: each process computes its part
+    of a batch in so many, one after the other, for a small memory; gradients are of the whole, batch
+    norm sees a piece.
     """
 
     epochs: PositiveInt
@@ -217,6 +222,8 @@ class Recipe(Strict):
     precision: Literal["fp32", "bf16"]
     network_precisions: dict[str, Literal["fp32", "bf16"]]
     compile: Literal["off", "default", "graphs", "default+graphs"]
+    batch_norm: Literal["process", "batch"]
+    pieces: PositiveInt
     deterministic: bool
     cpu_threads: PositiveInt | None
 
@@ -251,6 +258,18 @@ class CheckpointConfig(Strict):
     every_seconds: NonNegativeFloat
 
 
+class TrainConfig(Strict):
+    """On how many processes of this machine a run trains, and how often they start again.
+
+    Of every batch each process has an equal part. ``max_restarts``: when one of several has died,
+    all are started again from the last checkpoint. No stage depends on either: a run may go on with
+    another number of processes than it began with.
+    """
+
+    processes: PositiveInt
+    max_restarts: NonNegativeInt
+
+
 class Params(Strict):
     """``params.yaml``."""
 
@@ -260,6 +279,7 @@ class Params(Strict):
     methods: dict[Name, MethodConfig]
     tracking: Tracking
     checkpoints: CheckpointConfig
+    train: TrainConfig
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

@@ -11,13 +11,17 @@ CODE = (
     "data/batches.py",
     "data/manifest.py",
     "data/prepared.py",
+    "data/split.py",
     "distill/execution.py",
     "distill/host_read.py",
     "distill/losses.py",
     "distill/method.py",
+    "distill/pieces.py",
     "distill/replay.py",
     "distill/roles.py",
     "models",
+    "processes/batch_norm.py",
+    "processes/group.py",
     "training",
 )
 """The parts of this package that can change any trained network; ``dvc.yaml`` lists the same."""

@@ -21,7 +21,7 @@ SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 RUNNER = "ORC_RUN_PID"
-"""Environment variable: the process that ``orc-repro run`` is."""
+"""Environment variable: the processes that started this one, and must outlive it."""
 SAME_REQUEST_S = 0.5
 LOOK_INTERVAL_S = 1.0
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "fish", "cmd.exe"})
@@ -78,6 +78,11 @@ class Interruption:
             raise Interrupted(self._signal, f"stopped by {self._signal.name} {where}")
 
 
+def watched_pids() -> list[int]:
+    """The processes without which this one would stop."""
+    return [process.pid for process in _starters() or ()]
+
+
 def _alive(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
@@ -97,9 +102,11 @@ def _starters() -> list[psutil.Process] | None:
                 found.append(parent)
                 if parent.name() not in SHELLS:  # DVC itself, behind the shell it starts
                     break
-        runner = os.environ.get(RUNNER, "")
-        if runner.isdigit():
-            found.append(psutil.Process(int(runner)))
+        if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun would have started it again
+            found += [process for process in [psutil.Process().parent()] if process is not None]
+        for runner in os.environ.get(RUNNER, "").split(","):
+            if runner.isdigit():
+                found.append(psutil.Process(int(runner)))
     except psutil.NoSuchProcess:
         return None
     return found

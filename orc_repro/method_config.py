@@ -47,8 +47,13 @@ class Promotion(Strict):
 
 
 class Feedback(Strict):
-    """Which samples the students hand to the pivot."""
+    """Which samples the students hand to the pivot.
 
+    ``across``: with several processes, whether a sample's partner comes from its own process's
+    part of the batch, or from all of it, for which the images are sent around.
+    """
+
+    across: Literal["process", "batch"]
     choice: Literal["student_loss", "sample_loss", "union", "hardest"]
     nobody_errs: Literal["self", "random"]
 

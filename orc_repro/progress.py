@@ -11,15 +11,18 @@ from rich.progress import Progress as Bar
 
 
 class Progress:
-    """Use as a context manager; ``step`` is cheap enough to be called every iteration."""
+    """Use as a context manager; ``step`` is cheap enough to be called every iteration.
 
-    def __init__(self, title: str, epochs: int, steps: int) -> None:
+    ``shown``: of several processes that train together only one shows anything.
+    """
+
+    def __init__(self, title: str, epochs: int, steps: int, shown: bool = True) -> None:
         self._title, self._epochs, self._steps = title, epochs, max(1, steps)
-        self._console = Console(file=sys.stderr)
+        self._console, self._shows = Console(file=sys.stderr, quiet=not shown), shown
         self._bar: Bar | None = None
         self._shown = self._started = time.monotonic()
         self._done_before, self._pending = 0.0, 0
-        if self._console.is_terminal:
+        if shown and self._console.is_terminal:
             self._bar = Bar(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -57,6 +60,8 @@ class Progress:
         if self._bar is not None:
             self._advance()
             self._bar.update(self._task, figures=figures)
+            return
+        if not self._shows:
             return
         ran = epoch + 1 - self._done_before
         seconds_an_epoch = (time.monotonic() - self._started) / max(ran, 1 / self._steps)

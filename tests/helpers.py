@@ -24,7 +24,7 @@ ORC: dict[str, Any] = {
     "beta": 0.5,
     "ranking": {"criterion": "loss", "smoothing": 0.0, "batch_norm": "train"},
     "promotion": {"rule": "elected", "top_k": 1, "margin": 0.0, "min_accuracy": 0.0},
-    "feedback": {"choice": "student_loss", "nobody_errs": "self"},
+    "feedback": {"choice": "student_loss", "nobody_errs": "self", "across": "process"},
     "mixup": {"alpha": 1.0, "draw_per": "batch"},
     "intensive": {"material": "mixed_feedback", "pivot_lr_scale": 0.1},
     "teaching": {

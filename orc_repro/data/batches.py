@@ -7,7 +7,7 @@ ToTensor and Normalize: bit for bit on the CPU, to rounding elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -139,7 +139,7 @@ class ResidentImages:
 
     def augmented_batches(
         self, batch_size: int, generator: torch.Generator, first: int = 0, part: slice = WHOLE
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, None]:
         """An epoch; see :class:`orc_repro.data.split.Split`."""
         draws = draw_epoch(len(self), batch_size, self.augmentation, generator).to(self.device)
         for i in range(first, len(draws.order)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Protocol
 
 import torch
@@ -28,7 +28,7 @@ class Split(Protocol):
 
     def augmented_batches(
         self, batch_size: int, generator: torch.Generator, first: int = 0, part: slice = WHOLE
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, None]:
         """An epoch in the order and with the augmentation that a generator draws.
 
         The last, incomplete batch is dropped. Batch i is a function of the generator's state

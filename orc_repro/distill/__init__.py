@@ -22,6 +22,8 @@ from orc_repro.distill.orc.method import Orc
 from orc_repro.distill.peers.dml import Dml
 from orc_repro.distill.peers.kdcl import Kdcl
 from orc_repro.distill.peers.one import One
+from orc_repro.errors import UserError
+from orc_repro.processes.group import ALONE, Processes
 
 METHODS: dict[str, type[Method]] = {
     "ce": Ce,
@@ -72,13 +74,22 @@ def build_method(
     group: Group,
     networks: Mapping[str, nn.Module],
     recipe: Recipe,
+    processes: Processes = ALONE,
 ) -> Method:
     """The method a cell names, over networks by name (see ``Method.networks_of``).
 
     It computes as the recipe says, on the device its networks are on.
+
+    Raises:
+        UserError: the recipe asks for pieces of a batch, which the method or the batch cannot have.
     """
     method: Any = METHODS[config.kind]
+    if recipe.pieces > 1 and not method.takes_pieces:
+        raise UserError(f"{config.kind} computes whole batches only; `pieces` must be 1")
+    part = recipe.batch_size // processes.count
+    if part % recipe.pieces:
+        raise UserError(f"{part} images of a batch cannot be divided into {recipe.pieces} pieces")
     built: Method = method(config, group, networks, recipe.optimizer)
     device = next(networks[group.target].parameters()).device
-    built.execution = Execution(recipe, device, replays=built.can_be_replayed)
+    built.execution = Execution(recipe, device, replays=built.can_be_replayed, processes=processes)
     return built

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -15,8 +16,10 @@ from torch import Tensor, nn
 from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 
 from orc_repro.config import Recipe, architecture_of
+from orc_repro.distill.pieces import in_pieces
 from orc_repro.distill.replay import CudaGraphs, Replay
 from orc_repro.errors import one_line
+from orc_repro.processes.group import ALONE, Processes
 
 T = TypeVar("T")
 
@@ -40,6 +43,7 @@ class Execution:
         compiles: whether networks are compiled.
         streams: whether networks that do not wait for each other may run at once, on a GPU whose
             steps are replayed. Not part of a recipe before it has been measured.
+        processes: this process among those that train together.
     """
 
     def __init__(
@@ -48,10 +52,13 @@ class Execution:
         device: torch.device | str = "cpu",
         *,
         replays: bool = True,
+        processes: Processes = ALONE,
         warn: Callable[[str], None] = warn_on_stderr,
     ) -> None:
         self.device, self._warn = torch.device(device), warn
+        self.processes = processes
         self._recipe = recipe
+        self._pieces = 1 if recipe is None else recipe.pieces
         self._compiled: dict[str, Callable[[Tensor], Tensor]] = {}
         self._streams: dict[str, torch.cuda.Stream] = {}
         self.replay: Replay | None = None
@@ -59,11 +66,20 @@ class Execution:
         wanted = "off" if recipe is None else recipe.compile
         self.compiles = wanted in ("default", "default+graphs")
         if "graphs" in wanted:
-            if self.device.type == "cuda" and replays:
+            lacks = self._lacks_for_graphs(replays)
+            if lacks is None:
                 self.replay = Replay(CudaGraphs(self.device))
             else:
-                lacks = "this method cannot be recorded" if replays is False else "no CUDA device"
                 warn(f"`compile: {wanted}`, but {lacks}; this runs without graphs")
+
+    def _lacks_for_graphs(self, replays: bool) -> str | None:
+        if not replays:
+            return "this method cannot be recorded"
+        if self.processes.count > 1:
+            return "several processes talk within a step"
+        if self._pieces > 1:
+            return "a batch in pieces is computed twice"
+        return None if self.device.type == "cuda" else "no CUDA device"
 
     def precision(self, name: str) -> AbstractContextManager[Any]:
         """Within it a network computes in its own number format; weights stay in float32."""
@@ -78,19 +94,25 @@ class Execution:
     def forward(self, name: str, network: nn.Module, images: Tensor) -> Tensor:
         """A network's logits [B, C], of images [B, C_in, H, W]."""
         with self.precision(name):
-            if not self.compiles:
-                logits: Tensor = network(images)
-                return logits
-            if name not in self._compiled:
-                self._compiled[name] = _compiled(network)
-            try:
-                return self._compiled[name](images)
-            except torch._dynamo.exc.TorchDynamoException as error:
-                # No C++ compiler, or one that cannot: nothing has been computed yet.
-                self.compiles = False
-                self._warn(f"networks are not compiled: {one_line(str(error), 200)}")
-                logits = network(images)
-                return logits
+            if self._pieces > 1:
+                compute = partial(self._compute, name, network)
+                return in_pieces(network, compute, images, self._pieces)
+            return self._compute(name, network, images)
+
+    def _compute(self, name: str, network: nn.Module, images: Tensor) -> Tensor:
+        if not self.compiles:
+            logits: Tensor = network(images)
+            return logits
+        if name not in self._compiled:
+            self._compiled[name] = _compiled(network)
+        try:
+            return self._compiled[name](images)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            # No C++ compiler, or one that cannot: nothing has been computed yet.
+            self.compiles = False
+            self._warn(f"networks are not compiled: {one_line(str(error), 200)}")
+            logits = network(images)
+            return logits
 
     def inputs(self, given: T) -> T:
         """A step's tensors, where its phases read them."""

@@ -181,6 +181,8 @@ def _adapter(name: str, student: int, teacher: int) -> nn.Module:
 class Feature(Method):
     """The pivot teaches the target by what both make of an image; the pivot is never changed."""
 
+    takes_pieces = False
+
     def __init__(
         self, config: FeatureConfig, group: Group, networks: Mapping[str, nn.Module], optimizer: Sgd
     ) -> None:
@@ -216,6 +218,11 @@ class Feature(Method):
     def can_be_replayed(self) -> bool:
         """What torchdistill's losses do on the host is theirs to change."""
         return False
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The networks and the adapters."""
+        return self.networks | {"adapters": self.feature_loss}
 
     def parameters_of(self, name: str) -> Iterable[nn.Parameter]:
         """The adapters are learned with the target, under its learning rate and weight decay."""

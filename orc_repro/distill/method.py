@@ -47,10 +47,13 @@ class Method(ABC):
         execution: how its networks compute.
         host_decides: whether the host looks at figures within an iteration, which is then made of
             phases; else all of it is one.
+        takes_pieces: whether all its networks are asked by :meth:`forward` and
+            :meth:`ask_teacher`, which a batch in pieces needs.
     """
 
     roles: Roles | None = None
     host_decides: ClassVar[bool] = False
+    takes_pieces: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -82,6 +85,24 @@ class Method(ABC):
     def parameters_of(self, name: str) -> Iterable[nn.Parameter]:
         """What a network's optimizer updates; all of the network by default."""
         return self.networks[name].parameters()
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """Everything with weights or running statistics: the networks, and what is beside them."""
+        return self.networks
+
+    @property
+    def drawn_per_image(self) -> frozenset[str]:
+        """Those of an epoch's draws that have a number for each image, [steps, B]."""
+        return frozenset()
+
+    def statistics(self) -> dict[str, dict[str, Tensor]]:
+        """The running statistics of everything that learns, by module and buffer."""
+        return {
+            name: dict(module.named_buffers())
+            for name, module in self.modules.items()
+            if name not in self.networks or name in self.optimizers
+        }
 
     @classmethod
     @abstractmethod
@@ -180,14 +201,24 @@ class Method(ABC):
     def update(self, names: Sequence[str], losses: Sequence[Tensor]) -> None:
         """One backward pass and one optimizer step of each named network.
 
+        With several processes the gradients of all named networks are averaged in one collective:
+        it is the same for any method, whatever its networks share or have beside them.
+
         Only these networks' gradients exist afterwards and before: a gradient of zeros, unlike
         None, would let momentum and weight decay move a network that was not taught.
         """
         torch.autograd.backward(list(losses), retain_graph=self.execution.keeps_answers)
+        self._average_gradients(names)
         for name in names:
             with self.execution.changing(self.parameters_of(name)):
                 self.optimizers[name].step()
             self.optimizers[name].zero_grad(set_to_none=True)
+
+    def _average_gradients(self, names: Sequence[str]) -> None:
+        processes = self.execution.processes
+        if processes.count > 1:
+            learning = {id(p): p for name in names for p in self.parameters_of(name)}
+            processes.average([p.grad for p in learning.values() if p.grad is not None])
 
 
 def count_correct(logits: Tensor, labels: Tensor) -> Tensor:

@@ -28,7 +28,8 @@ class History(Strict):
 
     ``training_images`` is how many images it learned from; those held out are not among them.
     ``epochs`` has one mapping of metric names to values an epoch; None is a value that was not
-    finite. The rest as in :class:`Result`.
+    finite. ``processes``: how many trained it together; several numbers where that changed under
+    way. The rest as in :class:`Result`.
     """
 
     cell: str
@@ -40,6 +41,7 @@ class History(Strict):
     elected: dict[str, int]
     role_changes: int
     not_finite: tuple[str, ...]
+    processes: tuple[int, ...] = (1,)
 
 
 class Score(Strict):

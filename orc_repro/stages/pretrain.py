@@ -9,6 +9,8 @@ from orc_repro.config import CeConfig, Group
 from orc_repro.distill import METHODS, build_method
 from orc_repro.files import write_json
 from orc_repro.fingerprint import file_digest
+from orc_repro.processes.batch_norm import over_whole_batches
+from orc_repro.processes.joining import join
 from orc_repro.project import ASSISTANTS, PIVOTS, trained
 from orc_repro.stages.identity import Identity
 from orc_repro.stages.run import Run, manifest_of
@@ -82,10 +84,13 @@ def _train_once(
     place = pick_device(device)
     set_up(recipe)
     weights, summary = folder / f"{key}.safetensors", trained(study.name) / f"{key}.json"
-    with Run(identity, place, study.params, restart) as run:
+    with (
+        join(place) as processes,
+        Run(identity, place, study.params, restart, processes) as run,
+    ):
         if run.is_finished(summary):
             run.settle()
-            return False
+            return not processes.leads
         # Another stream than a cell's: a student of the same architecture is not its twin.
         target = build_network(
             group.target, identity.manifest, identity.seed, place, stream="pretrain"
@@ -93,8 +98,12 @@ def _train_once(
         networks = build_networks(tuple(teachers), identity.manifest, identity.seed, place)
         load_teachers(networks, teachers)
         networks[group.target] = target
-        method = build_method(identity.method, group, networks, recipe)
+        if recipe.batch_norm == "batch" and processes.count > 1:
+            over_whole_batches(networks.values(), place)
+        method = build_method(identity.method, group, networks, recipe, processes)
         done = run.train(method, group.target)
+        if not processes.leads:
+            return True
         save_weights(target.state_dict(), weights)
         write_json(summary, history_of(identity, done).model_dump(mode="json"))
         run.finish(

@@ -21,6 +21,7 @@ from orc_repro.files import remove_partials, write_json
 from orc_repro.fingerprint import file_digest
 from orc_repro.interruption import Interruption
 from orc_repro.memory import is_out_of_memory
+from orc_repro.processes.group import ALONE, Processes
 from orc_repro.progress import Progress
 from orc_repro.project import PREPARED, run_folder
 from orc_repro.stages.earlier import note_unfinished
@@ -28,7 +29,7 @@ from orc_repro.stages.identity import Identity
 from orc_repro.tracking.delivery import read_delivered
 from orc_repro.tracking.outcome import OUTCOME, read_outcome
 from orc_repro.tracking.records import metrics_log
-from orc_repro.tracking.runlog import RunLog, forget
+from orc_repro.tracking.runlog import Log, RunLog, Unwritten, forget
 from orc_repro.tracking.sender import Sender
 from orc_repro.tracking.tracker import ABOUT, Tracker
 from orc_repro.training import checkpoints
@@ -65,13 +66,19 @@ class Run:
     """A run under way; use as a context manager.
 
     However the block ends, so does the MLflow run: finished by :meth:`finish`, killed by a signal,
-    failed with an error's sentence. One process at a time has a run.
+    failed with an error's sentence. One process at a time has a run; where several train it
+    together, one of them leads, and alone has its folder.
     """
 
     def __init__(
-        self, identity: Identity, device: torch.device, params: Params, restart: bool = False
+        self,
+        identity: Identity,
+        device: torch.device,
+        params: Params,
+        restart: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
-        self.identity, self.device = identity, device
+        self.identity, self.device, self.processes = identity, device, processes
         self._params, self._restart = params, restart
         self.folder = run_folder(identity.fingerprint)
         self._stop = Interruption()
@@ -80,6 +87,12 @@ class Run:
         self._finished = False
 
     def __enter__(self) -> Run:
+        if self.processes.leads:
+            self._take_folder()
+        self._stop.__enter__()
+        return self
+
+    def _take_folder(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=WAIT_FOR_OTHER_S)
@@ -90,8 +103,6 @@ class Run:
         except OSError as error:
             raise UserError(f"the run folder {self.folder} cannot be written: {error}") from None
         remove_partials(self.folder)
-        self._stop.__enter__()
-        return self
 
     def __exit__(
         self,
@@ -114,6 +125,9 @@ class Run:
 
         ``wanted`` is one of the outputs; another study's run of the same cell has another.
         """
+        return self.processes.from_leader(self.processes.leads and self._is_finished(wanted))
+
+    def _is_finished(self, wanted: Path) -> bool:
         ended = None if self._restart else read_outcome(self.folder)
         if ended is None or ended.status != "FINISHED" or wanted.as_posix() not in ended.outputs:
             return False
@@ -124,6 +138,8 @@ class Run:
 
     def settle(self) -> None:
         """A finished run may have been killed before it could tidy up and deliver."""
+        if not self.processes.leads:
+            return
         ended = read_outcome(self.folder)
         self._tidy_up([] if ended is None else [Path(path) for path in ended.outputs])
         arrived = [state.ended_ms for state in read_delivered(self.folder).values()]
@@ -134,7 +150,7 @@ class Run:
         _warn(late.stop(self._stop))
 
     def train(
-        self, method: Method, target: str, make_log: Callable[[Path], RunLog] = RunLog
+        self, method: Method, target: str, make_log: Callable[[Path], Log] = RunLog
     ) -> Progressed:
         """Train to the last epoch, from the newest checkpoint if there is one.
 
@@ -147,7 +163,10 @@ class Run:
             Interrupted: a stop was requested; what was done is saved.
         """
         identity, recipe = self.identity, self.identity.recipe
-        self._begin()
+        leads = self.processes.leads
+        self._refuse_different_runs()
+        if leads:
+            self._begin()
         try:
             train, validation = (
                 resident(identity.dataset, split, identity.manifest, recipe, self.device)
@@ -155,8 +174,8 @@ class Run:
             )
             steps = len(train) // recipe.batch_size
             with (
-                closing(make_log(self.folder)) as log,
-                Progress(identity.key, recipe.epochs, steps) as progress,
+                closing(make_log(self.folder) if leads else Unwritten(self.folder)) as log,
+                Progress(identity.key, recipe.epochs, steps, shown=leads) as progress,
             ):
                 return fit(
                     method,
@@ -175,6 +194,7 @@ class Run:
                     ),
                     progress=progress,
                     stop=self._stop,
+                    processes=self.processes,
                 )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -184,6 +204,14 @@ class Run:
                 f" {', '.join(method.networks)} at once; the same command goes on from the last"
                 " checkpoint"
             ) from None
+
+    def _refuse_different_runs(self) -> None:
+        other = self.processes.differing(self.identity.fingerprint)
+        if other is not None:
+            raise UserError(
+                f"process {other} has another run than process 0: its code, data, teachers' weights"
+                " or parameters differ"
+            )
 
     def _begin(self) -> None:
         identity = self.identity

@@ -15,6 +15,8 @@ from orc_repro.distill import METHODS, build_method
 from orc_repro.errors import UserError
 from orc_repro.files import write_json
 from orc_repro.fingerprint import digest, file_digest
+from orc_repro.processes.batch_norm import over_whole_batches
+from orc_repro.processes.joining import join
 from orc_repro.project import ROLES, WEIGHTS, trained
 from orc_repro.report.results import BestEpoch, History, finite
 from orc_repro.stages.identity import Identity
@@ -71,7 +73,8 @@ def load_teachers(networks: Mapping[str, nn.Module], teachers: Mapping[str, str]
 def train(study: Study, key: str, device: str = "auto", restart: bool = False) -> bool:
     """Train a cell.
 
-    Writes ``weights/cells/<key>/{last,best}/<network>.safetensors``, ``roles/<key>.parquet`` and
+    With several processes (see ``processes.launch``) all come here, and one writes. Writes
+    ``weights/cells/<key>/{last,best}/<network>.safetensors``, ``roles/<key>.parquet`` and
     ``results/<study>/trained/<key>.json``, all of them functions of the cell's fingerprint.
 
     Returns:
@@ -83,15 +86,22 @@ def train(study: Study, key: str, device: str = "auto", restart: bool = False) -
     set_up(recipe)
     manifest = manifest_of(cell.dataset)
     identity = identify(study, key, cell, manifest)
-    with Run(identity, place, study.params, restart) as run:
+    with (
+        join(place) as processes,
+        Run(identity, place, study.params, restart, processes) as run,
+    ):
         if run.is_finished(trained(study.name) / f"{key}.json"):
             run.settle()
-            return False
+            return not processes.leads
         names = METHODS[config.kind].networks_of(group, config)
         networks = build_networks(names, manifest, cell.seed, place)
         load_teachers(networks, cell.teachers)
-        method = build_method(config, group, networks, recipe)
+        if recipe.batch_norm == "batch" and processes.count > 1:
+            over_whole_batches(networks.values(), place)
+        method = build_method(config, group, networks, recipe, processes)
         done = run.train(method, group.target)
+        if not processes.leads:
+            return True
 
         folder = WEIGHTS / key
         shutil.rmtree(folder, ignore_errors=True)
@@ -127,6 +137,7 @@ def history_of(identity: Identity, done: Progressed) -> History:
         elected=done.elected,
         role_changes=done.role_changes,
         not_finite=tuple(str(bad) for bad in done.not_finite),
+        processes=tuple(done.processes),
     )
 
 

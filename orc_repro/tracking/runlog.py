@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import Field, NonNegativeInt
 
@@ -40,6 +40,65 @@ class Mark(Strict):
 
     length: NonNegativeInt
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Log(Protocol):
+    """What a training tells, and where it finds what was told before."""
+
+    folder: Path
+
+    def metrics(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Record an epoch's metrics."""
+
+    def role_change(self, change: RoleChange) -> None:
+        """Record a change of roles."""
+
+    def flush(self) -> dict[str, Mark]:
+        """Bring everything to the disk; returns a mark of each file as it is now."""
+        ...
+
+    def checkpointed(self, marks: dict[str, Mark]) -> None:
+        """A checkpoint that holds these marks is on the disk."""
+
+    def matches(self, marks: Mapping[str, Mark]) -> bool:
+        """Whether the log still begins with what these marks are of."""
+        ...
+
+    def resume(self, marks: Mapping[str, Mark]) -> None:
+        """Forget what came after these marks."""
+
+    def close(self) -> None:
+        """Nothing more is told."""
+
+
+class Unwritten:
+    """The log of a process that does not lead: its run's leader writes the same."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def metrics(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def role_change(self, change: RoleChange) -> None:
+        """Nothing."""
+
+    def flush(self) -> dict[str, Mark]:
+        """No file."""
+        return {}
+
+    def checkpointed(self, marks: dict[str, Mark]) -> None:
+        """Nothing."""
+
+    def matches(self, marks: Mapping[str, Mark]) -> bool:
+        """Nothing was written that could differ."""
+        return True
+
+    def resume(self, marks: Mapping[str, Mark]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 class RunLog:

@@ -20,7 +20,7 @@ from orc_repro.errors import UserError, one_line
 from orc_repro.files import read_file, write_atomically
 from orc_repro.memory import is_out_of_memory
 from orc_repro.progress import Progress
-from orc_repro.tracking.runlog import RunLog
+from orc_repro.tracking.runlog import Log
 from orc_repro.training.state import State
 
 MAGIC = b"orc_repro checkpoint 1\n"
@@ -81,7 +81,7 @@ class Checkpoints:
         self._latest, self._saved = path, time.monotonic()
         return True
 
-    def load(self, log: RunLog) -> State | None:
+    def load(self, log: Log) -> State | None:
         """The newest state that is whole and fits the run's log; None if there is none.
 
         Raises:

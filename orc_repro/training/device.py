@@ -8,16 +8,21 @@ import torch
 
 from orc_repro.config import Recipe
 from orc_repro.errors import UserError
+from orc_repro.processes.joining import local_rank, started_by_torchrun
 
 
 def pick_device(wish: str = "auto") -> torch.device:
     """``auto`` takes a CUDA device if there is one; ``cpu`` and ``cuda[:n]`` are taken as said.
 
+    Of several processes on one machine each has a GPU of its own, unless one is named.
+
     Raises:
         UserError: the wish is not one of these, or there is no such GPU.
     """
     if wish == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        wish = "cuda" if torch.cuda.is_available() else "cpu"
+    if wish == "cuda" and started_by_torchrun():
+        wish = f"cuda:{local_rank()}"
     try:
         device = torch.device(wish)
     except RuntimeError:

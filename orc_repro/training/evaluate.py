@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from orc_repro.data.split import Split
+from orc_repro.processes.group import ALONE, Processes
 
 BATCH_SIZE = 512  # changes no number: running statistics are used, and sums are over samples
 
@@ -33,10 +34,13 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, split: Split, num_classes: int) -> Evaluation:
+def evaluate(
+    network: nn.Module, split: Split, num_classes: int, processes: Processes = ALONE
+) -> Evaluation:
     """Evaluate a network on every sample of a split, once, in evaluation mode.
 
-    The network's mode is as before afterwards. One device read at the end.
+    The network's mode is as before afterwards. One device read at the end. Of several processes
+    each looks at its own part of the split, and all return the same.
     """
     was_training = network.training
     network.eval()
@@ -45,7 +49,8 @@ def evaluate(network: nn.Module, split: Split, num_classes: int) -> Evaluation:
     seen = torch.zeros(num_classes, device=device)
     totals = torch.zeros(2, device=device, dtype=torch.float32)  # top-5 hits, summed loss
     deep = num_classes > 5
-    for images, labels in split.plain_batches(BATCH_SIZE):
+    start, stop = processes.rows_of(len(split))
+    for images, labels in split.plain_batches(BATCH_SIZE, start, stop):
         logits = network(images).float()
         hit = (logits.argmax(dim=1) == labels).float()
         hits.index_add_(0, labels, hit)
@@ -54,6 +59,7 @@ def evaluate(network: nn.Module, split: Split, num_classes: int) -> Evaluation:
             totals[0] += (logits.topk(5, dim=1).indices == labels.unsqueeze(1)).sum()
         totals[1] += F.cross_entropy(logits, labels, reduction="sum")
     network.train(was_training)
+    processes.add_up(hits, seen, totals)
     return _summary(hits, seen, totals, len(split), deep)
 
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from orc_repro.config import Recipe, Sgd
-from orc_repro.data.batches import EpochDraws, ResidentImages, draw_epoch
+from orc_repro.data.split import Split
 from orc_repro.distill import Method
 from orc_repro.distill.roles import role_change
 from orc_repro.errors import UserError
 from orc_repro.interruption import Interruption
 from orc_repro.memory import is_out_of_memory
+from orc_repro.processes.agreement import Agreement
+from orc_repro.processes.group import ALONE, Processes
 from orc_repro.progress import Progress
-from orc_repro.tracking.runlog import RunLog
+from orc_repro.tracking.runlog import Log
 from orc_repro.training.checkpoints import Checkpoints
 from orc_repro.training.evaluate import evaluate
 from orc_repro.training.meter import Meter, NotFinite
 from orc_repro.training.schedule import learning_rate_factor
-from orc_repro.training.state import Best, Progressed, State, begin, generators, restore
+from orc_repro.training.state import Best, Own, Progressed, State, begin, own_of, restore
 from orc_repro.training.streams import generator
 
 
@@ -28,8 +32,8 @@ from orc_repro.training.streams import generator
 class TrainingData:
     """What training may see: the test split is not in it."""
 
-    train: ResidentImages
-    validation: ResidentImages
+    train: Split
+    validation: Split
     num_classes: int
 
 
@@ -40,26 +44,31 @@ def fit(
     *,
     target: str,
     seed: int,
-    log: RunLog,
+    log: Log,
     checkpoints: Checkpoints,
     progress: Progress,
     stop: Interruption,
+    processes: Processes = ALONE,
 ) -> Progressed:
     """Train a method for ``recipe.epochs``, continuing from its newest checkpoint if there is one.
 
     The learning rate, the epoch's order and every draw are functions of (recipe, seed, epoch), so
-    that a resumed run and an undisturbed one are the same run, wherever it was cut.
+    that a resumed run and an undisturbed one are the same run, wherever it was cut. Of several
+    processes all come here, each for its part of every batch; one of them writes.
 
     Returns:
         History and best epochs; the method's networks hold the last epoch's weights.
 
     Raises:
         UserError: the target's or the pivot's loss is no longer finite, a batch is larger than
-            the training split, or a checkpoint cannot be written or continued.
+            the training split or cannot be divided among the processes, or a checkpoint cannot be
+            written or continued.
         Interrupted: a stop was requested; the step under way is done and saved.
     """
-    meter = Meter(recipe.batch_size, data.train.labels.device)
-    done = _resume(method, meter, log, checkpoints, seed)
+    part, device = processes.part_of(recipe.batch_size), data.train.device
+    meter = Meter(recipe.batch_size, device, processes)
+    done = _resume(method, meter, log, checkpoints, seed, processes, progress)
+    agreement = Agreement(processes, checkpoints, stop)
     steps = len(data.train) // recipe.batch_size
     progress.resume(done.epoch, done.step)
     roles = method.roles
@@ -68,39 +77,41 @@ def fit(
         factor = _factor(recipe, epoch)
         method.set_learning_rate(factor)
         method.train()
-        batches, draws = _draw(method, data.train, recipe.batch_size, seed, epoch)
-        for i in range(done.step, steps):
-            step = epoch * steps + i
-            images, labels = data.train.augmented(
-                batches.order[i], batches.dy[i], batches.dx[i], batches.flip[i]
-            )
-            result = method.step(images, labels, {name: draw[i] for name, draw in draws.items()})
-            change = role_change(roles, result.roles, result.scores, epoch, step)
-            if change is not None:
-                log.role_change(change)
-                roles = result.roles
-            meter.add(step, result, role_changed=change is not None)
-            done.step, done.seconds = i + 1, time.monotonic() - started
-            progress.step()
-            if checkpoints.due or stop.requested:
-                _save(method, meter, done, log, checkpoints)
-                stop.stop_if_requested(f"after step {i + 1} of {steps} in epoch {epoch + 1}")
+        draws = _draw(method, steps, recipe.batch_size, seed, epoch, part, device)
+        order = generator(seed, "batches", epoch)
+        batches = data.train.augmented_batches(recipe.batch_size, order, done.step, part)
+        with closing(batches):
+            for i, (images, labels) in enumerate(batches, done.step):
+                step = epoch * steps + i
+                result = method.step(images, labels, {name: d[i] for name, d in draws.items()})
+                change = role_change(roles, result.roles, result.scores, epoch, step)
+                if change is not None:
+                    log.role_change(change)
+                    roles = result.roles
+                meter.add(step, result, role_changed=change is not None)
+                done.step, done.seconds = i + 1, time.monotonic() - started
+                progress.step()
+                if agreement.after_step():
+                    _save(method, meter, done, log, checkpoints, processes)
+                    agreement.stop_if_agreed(f"after step {i + 1} of {steps} in epoch {epoch + 1}")
 
+        average_statistics(method, processes)
         metrics, not_finite = meter.fetch(epoch)
         metrics |= _role_metrics(method, meter)
         for name in method.networks:
-            metrics |= _validate(name, method.networks[name], data, epoch, done)
-            if stop.requested:
-                _save(method, meter, done, log, checkpoints)
-                stop.stop_if_requested(f"while epoch {epoch + 1} was validated")
+            metrics |= _validate(name, method.networks[name], data, epoch, done, processes)
+            if agreement.stops():
+                _save(method, meter, done, log, checkpoints, processes)
+                agreement.stop_if_agreed(f"while epoch {epoch + 1} was validated")
         metrics |= _of_target(metrics, target, factor * recipe.optimizer.learning_rate_of(target))
         log.metrics(epoch, metrics | {"cost/epoch_seconds": time.monotonic() - started})
         _stop_or_warn(not_finite, done, target, method, progress, recipe.optimizer)
         _close_epoch(done, meter, metrics)
-        meter = Meter(recipe.batch_size, meter.device)
-        _save(method, meter, done, log, checkpoints)
+        meter = Meter(recipe.batch_size, device, processes)
+        _save(method, meter, done, log, checkpoints, processes)
         progress.epoch(epoch, metrics["train/loss"], metrics["val/top1"])
-        stop.stop_if_requested(f"after epoch {epoch + 1} of {recipe.epochs}")
+        if agreement.stops():
+            agreement.stop_if_agreed(f"after epoch {epoch + 1} of {recipe.epochs}")
     return done
 
 
@@ -110,16 +121,32 @@ def _factor(recipe: Recipe, epoch: int) -> float:
 
 
 def _draw(
-    method: Method, train: ResidentImages, batch_size: int, seed: int, epoch: int
-) -> tuple[EpochDraws, dict[str, Tensor]]:
-    """Everything an epoch leaves to chance, on the device: the batches' draws and the method's."""
-    device = train.labels.device
-    batches = draw_epoch(
-        len(train), batch_size, train.augmentation, generator(seed, "batches", epoch)
-    )
-    steps = len(batches.order)
-    draws = method.draw_epoch(steps, batch_size, generator(seed, "method", epoch))
-    return batches.to(device), {name: tensor.to(device) for name, tensor in draws.items()}
+    method: Method,
+    steps: int,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    part: slice,
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """What a method's epoch leaves to chance, on the device; of what is drawn for each image, this
+    process's part. The draws are those of whole batches, however many processes there are.
+    """
+    drawn = method.draw_epoch(steps, batch_size, generator(seed, "method", epoch))
+    return {
+        name: (tensor[:, part] if name in method.drawn_per_image else tensor).to(device)
+        for name, tensor in drawn.items()
+    }
+
+
+def average_statistics(method: Method, processes: Processes) -> None:
+    """One set of running statistics for all processes, before networks are evaluated and saved."""
+    if processes.count > 1:
+        buffers = [b for found in method.statistics().values() for b in found.values()]
+        different = list({id(b): b for b in buffers if b.is_floating_point()}.values())
+        exact = [buffer.double() for buffer in different]  # so that equal ones stay what they are
+        processes.average(exact)
+        torch._foreach_copy_(different, exact)
 
 
 def _close_epoch(done: Progressed, meter: Meter, metrics: dict[str, float]) -> None:
@@ -131,10 +158,15 @@ def _close_epoch(done: Progressed, meter: Meter, metrics: dict[str, float]) -> N
 
 
 def _validate(
-    name: str, network: nn.Module, data: TrainingData, epoch: int, done: Progressed
+    name: str,
+    network: nn.Module,
+    data: TrainingData,
+    epoch: int,
+    done: Progressed,
+    processes: Processes,
 ) -> dict[str, float]:
     """A network on the validation split; remembers its weights if this is its best epoch."""
-    result = evaluate(network, data.validation, data.num_classes)
+    result = evaluate(network, data.validation, data.num_classes, processes)
     if name not in done.best or result.top1 > done.best[name].top1:
         weights = {k: v.detach().clone() for k, v in network.state_dict().items()}
         done.best[name] = Best(epoch=epoch, top1=result.top1, weights=weights)
@@ -184,18 +216,25 @@ def _stop_or_warn(
 
 
 def _save(
-    method: Method, meter: Meter, done: Progressed, log: RunLog, checkpoints: Checkpoints
+    method: Method,
+    meter: Meter,
+    done: Progressed,
+    log: Log,
+    checkpoints: Checkpoints,
+    processes: Processes,
 ) -> None:
     """The log, the checkpoint, what may be delivered: in this order, a kill loses nothing."""
+    own: list[Own] = processes.gathered(own_of(method, meter, processes.leads))
+    if not processes.leads:
+        return
     marks = log.flush()
     state = State(
         fingerprint=checkpoints.fingerprint,
         made_from=checkpoints.made_from,
         made_with=checkpoints.made_with,
         progressed=done,
-        meter=meter.state_dict(),
         method=method.state_dict(),
-        generators=generators(meter.device),
+        own=own,
         marks=marks,
     )
     if checkpoints.save(state):
@@ -203,15 +242,28 @@ def _save(
 
 
 def _resume(
-    method: Method, meter: Meter, log: RunLog, checkpoints: Checkpoints, seed: int
+    method: Method,
+    meter: Meter,
+    log: Log,
+    checkpoints: Checkpoints,
+    seed: int,
+    processes: Processes,
+    progress: Progress,
 ) -> Progressed:
-    state = checkpoints.load(log)
+    state = processes.from_leader(checkpoints.load(log) if processes.leads else None)
     log.resume({} if state is None else state.marks)
     if state is None:
-        begin(seed)
-        return Progressed()
+        begin(seed, processes.rank)
+        return Progressed(processes=[processes.count])
+    before = len(state.own)
+    if before != processes.count:
+        progress.warn(
+            f"begun by {before} processes, this goes on with {processes.count}, at the same step"
+            " and with the same draws; batch norm and feedback now see other parts of a batch, so"
+            " the result is no longer to the bit that of either number"
+        )
     try:
-        return restore(state, method, meter)
+        done = restore(state, method, meter, seed, processes)
     except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         if is_out_of_memory(error):
             raise
@@ -219,3 +271,6 @@ def _resume(
             f"the checkpoint in {log.folder} is not of this method and these networks; `--restart`"
             " starts over"
         ) from None
+    if done.processes[-1:] != [processes.count]:
+        done.processes.append(processes.count)
+    return done

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from orc_repro.distill import StepResult
+from orc_repro.processes.group import ALONE, Processes
 from orc_repro.validation import Strict
 
 _CORRECT = "correct"
@@ -51,8 +52,8 @@ class Meter:
     A step's figures are summed as one tensor, because on a GPU each operation is a launch.
     """
 
-    def __init__(self, batch_size: int, device: torch.device) -> None:
-        self._batch_size, self.device = batch_size, device
+    def __init__(self, batch_size: int, device: torch.device, processes: Processes = ALONE) -> None:
+        self._batch_size, self.device, self._processes = batch_size, device, processes
         self._sums: dict[tuple[str, ...], _Sums] = {}
         self._elected: Counter[str] = Counter()
         self._margin_sum, self._margins = 0.0, 0
@@ -84,10 +85,14 @@ class Meter:
     def fetch(self, epoch: int) -> tuple[dict[str, float], list[NotFinite]]:
         """The epoch's means (accuracies in percent) and the losses that are not finite.
 
-        This is the only place where an epoch's metrics leave the device.
+        This is the only place where an epoch's metrics leave the device. Of several processes, each
+        has seen its part of every batch, and all return what they saw together.
         """
         if not self.steps:
             raise ValueError("no step was added")
+        for sums in self._sums.values():
+            self._processes.add_up(sums.total)
+            self._processes.least(sums.first_bad)
         read = torch.cat(
             [torch.cat([s.total, s.first_bad.double()]) for s in self._sums.values()]
         ).tolist()
@@ -108,7 +113,7 @@ class Meter:
             if part == _CORRECT:
                 means[f"{network}/train_top1"] = 100 * total / (counts[name] * self._batch_size)
             else:
-                means[name] = total / counts[name]
+                means[name] = total / (counts[name] * self._processes.count)
         return means, [
             NotFinite(network=network, epoch=epoch, step=step)
             for network, step in first_bad.items()
@@ -147,6 +152,26 @@ class Meter:
         self._elected = Counter(state["elected"])
         self._margin_sum, self._margins = state["margin"]
         self.steps, self.elections, self.role_changes = state["steps"]
+
+    @staticmethod
+    def merged(states: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
+        """The sums of processes as those of ``count`` others: all with the first of them.
+
+        Means over a process's part are scaled, as :meth:`fetch` divides by the number of processes.
+        """
+        first = dict(states[0])
+        first["sums"] = []
+        for parts in zip(*(state["sums"] for state in states), strict=True):
+            total = torch.stack([part["total"].cpu() for part in parts]).sum(0)
+            counted = [name.endswith(f"/{_CORRECT}") for name in parts[0]["names"]]
+            total *= torch.where(torch.tensor(counted), 1.0, count / len(states))
+            bad = torch.stack([part["first_bad"].cpu() for part in parts]).amin(0)
+            first["sums"].append(parts[0] | {"total": total, "first_bad": bad})
+        nothing = [
+            s | {"total": torch.zeros_like(s["total"]), "first_bad": s["first_bad"]}
+            for s in first["sums"]
+        ]
+        return [first, *(first | {"sums": nothing} for _ in range(count - 1))]
 
     def _nothing(self, names: int) -> _Sums:
         total = torch.zeros(names, dtype=torch.float64, device=self.device)

@@ -29,6 +29,8 @@ def recipe(**changes: Any) -> Recipe:
         "precision": "fp32",
         "network_precisions": {},
         "compile": "off",
+        "batch_norm": "process",
+        "pieces": 1,
         "deterministic": True,
         "cpu_threads": 1,
     }

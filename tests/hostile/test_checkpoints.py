@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from orc_repro.errors import UserError
 from orc_repro.tracking.runlog import Mark
 from orc_repro.training.checkpoints import MAGIC, Damaged, read_state
-from orc_repro.training.state import Best, Progressed, State
+from orc_repro.training.state import Best, Own, Progressed, State
 from tests.hostile.contract import KEYS, VALUES, attempt, inputs, places, spoiled, trees_near
 
 SPOILT_FILES, SPOILT_BODIES, SPOILT_PICKLES, OTHER_STRUCTURES = 800, 1500, 1000, 500
@@ -58,9 +58,14 @@ def state() -> State:
             best={"a": Best(epoch=0, top1=1.5, weights={"w": weights})},
             elected={"a": 2},
         ),
-        meter={"sums": {"a/loss": torch.tensor(0.5)}},
         method={"optimizers": {"a": {"state": {0: {"momentum_buffer": weights}}}}},
-        generators={"cpu": torch.get_rng_state()[:16]},
+        own=[
+            Own(
+                meter={"sums": {"a/loss": torch.tensor(0.5)}},
+                statistics={"a": {"bn.running_mean": torch.zeros(2)}},
+                generators={"cpu": torch.get_rng_state()[:16]},
+            )
+        ],
         marks={"roles.jsonl": Mark(length=3, sha256="a" * 64)},
     )
 

@@ -29,6 +29,8 @@ RECIPE: dict[str, Any] = {
     "precision": "fp32",
     "network_precisions": {},
     "compile": "off",
+    "batch_norm": "process",
+    "pieces": 1,
     "deterministic": False,
     "cpu_threads": None,
 }

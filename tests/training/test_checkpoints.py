@@ -23,7 +23,7 @@ from orc_repro.training.checkpoints import (
     read_state,
     saved,
 )
-from orc_repro.training.state import Best, Progressed, State
+from orc_repro.training.state import Best, Own, Progressed, State
 
 
 class Warnings(Progress):
@@ -58,9 +58,14 @@ def state(epoch: int, log: RunLog, keeper: Checkpoints) -> State:
             history=[{"val/top1": float("nan")}],
             best={"a": Best(epoch=0, top1=1.5, weights={"w": weights})},
         ),
-        meter={"sums": {"a/loss": torch.tensor(0.5)}},
         method={"optimizers": {"a": {"state": {0: {"momentum_buffer": weights}}}}},
-        generators={"cpu": torch.get_rng_state()},
+        own=[
+            Own(
+                meter={"sums": {"a/loss": torch.tensor(0.5)}},
+                statistics={"a": {"bn.running_mean": torch.zeros(2)}},
+                generators={"cpu": torch.get_rng_state()},
+            )
+        ],
         marks=log.flush(),
     )
 

@@ -63,6 +63,12 @@ class Orc(Method):
         """The pivot."""
         return (group.teacher,)
 
+    @property
+    def drawn_per_image(self) -> frozenset[str]:
+        """Feedback draws; and MixUp weights where each image has its own."""
+        each = {"mix_weight"} if self.config.mixup.draw_per == "sample" else set()
+        return frozenset({"uniform"} | each)
+
     def draw_epoch(
         self, steps: int, batch_size: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
@@ -92,6 +98,7 @@ class Orc(Method):
 
         # Promotion. The ballot has arrived while the pivot was learning.
         scores = self._promote(*(dict(zip(self.names, row, strict=True)) for row in ballot.wait()))
+        self.execution.processes.must_agree("the election", self.roles)
 
         # Private and group teaching, by those who were promoted.
         promoted = ("teaching", self.roles.temporary_teachers)
@@ -120,11 +127,12 @@ class Orc(Method):
         if "lots" in draws:
             figures.append(draws["lots"])
         simultaneous = self.config.teaching.order == "simultaneous"
+        processes = self.execution.processes
         return Answers(
             logits=logits,
             losses=student_losses,
             wrong=wrong,
-            figures=torch.stack(figures),
+            figures=processes.mean_of(torch.stack(figures)),  # an election has one result
             correct={name: count_correct(logits[name], labels) for name in self.names},
             wrong_by_anyone=wrong.any(dim=0).float().mean(),
             pivot_before=self._ask_pivot(images) if simultaneous else None,
@@ -208,23 +216,37 @@ class Orc(Method):
         """L_1: the pivot learns the MixUp of training and feedback samples, and takes its step."""
         parts = {}
         if self.teaches_pivot:
-            material, feedback = self.config.intensive.material, self.config.feedback
             weight = draws["mix_weight"]
-            if material == "mixed_random":
-                partner = (draws["uniform"] * len(labels)).long()
-            else:
-                probabilities = feedback_probabilities(feedback.choice, said.losses, said.wrong)
-                partner = draw_partners(probabilities, draws["uniform"], feedback.nobody_errs)
-            if material == "feedback":
+            if self.config.intensive.material == "feedback":
                 weight = torch.zeros_like(weight)
-            mixed = losses.mix(images, images[partner], weight)
-            logits = self.forward(self.pivot, mixed)
-            loss = losses.mixed_cross_entropy(logits, labels, labels[partner], weight)
+            partners, partner_labels = self._partners(images, labels, said, draws["uniform"])
+            logits = self.forward(self.pivot, losses.mix(images, partners, weight))
+            loss = losses.mixed_cross_entropy(logits, labels, partner_labels, weight)
             self.update([self.pivot], [loss])
             for part in ("loss", "mixed_ce"):
                 parts[f"{self.pivot}/{part}"] = loss.detach()
         before = said.pivot_before
         return Taught(parts, self._ask_pivot(images) if before is None else before)
+
+    def _partners(
+        self, images: Tensor, labels: Tensor, said: Answers, uniform: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What each image is mixed with, and its label: from this process's part of the batch, or
+        from all of it.
+        """
+        feedback, processes = self.config.feedback, self.execution.processes
+        own, wrong, student_losses = slice(None), said.wrong, said.losses
+        if feedback.across == "batch" and processes.count > 1:
+            own = processes.part_of(processes.count * len(labels))
+            images, labels, uniform = map(processes.joined, (images, labels, uniform))
+            student_losses = processes.joined(student_losses.T).T
+            wrong = processes.joined(wrong.T.byte()).T.bool()
+        if self.config.intensive.material == "mixed_random":
+            partner = (uniform * len(labels)).long()
+        else:
+            probabilities = feedback_probabilities(feedback.choice, student_losses, wrong)
+            partner = draw_partners(probabilities, uniform, feedback.nobody_errs)
+        return images[partner[own]], labels[partner[own]]
 
     def _private_loss(
         self,

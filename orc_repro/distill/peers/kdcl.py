@@ -68,7 +68,8 @@ class Kdcl(Members):
         if self.config.ensemble == "linear":
             return ensembles.linear(logits, labels)
         weights = self.weights
-        self.products = self.products + ensembles.error_products(logits, labels)
+        products = ensembles.error_products(logits, labels)
+        self.products = self.products + self.execution.processes.mean_of(products)
         self.seen += 1
         # Here and not at an epoch's start, which a resumed run sees twice.
         if self.seen == self.steps:

@@ -40,6 +40,8 @@ class One(Method):
     target, from the gradient of every branch.
     """
 
+    takes_pieces = False
+
     def __init__(
         self, config: OneConfig, group: Group, networks: Mapping[str, nn.Module], optimizer: Sgd
     ) -> None:
@@ -65,6 +67,11 @@ class One(Method):
         assert isinstance(config, OneConfig)
         further = range(2, config.branches + 1)
         return (group.target, *(f"{group.target}.branch{number}" for number in further))
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The branches and the gate."""
+        return self.networks | {"gate": self.gate}
 
     def parameters_of(self, name: str) -> Iterable[nn.Parameter]:
         """Lower layers and gate are learned once, with the target."""
