@@ -210,8 +210,8 @@ class Recipe(Strict):
     replaying steps as CUDA graphs (``graphs``, which rounds as before), or both. ``batch_norm``:
     with several processes, whether each normalises with the statistics of its own part of a batch
     (``process``) or with those of all of it (``batch``). ``pieces``: each process computes its part
-    of a batch in so many, one after the other, for a small memory; gradients are of the whole, batch
-    norm sees a piece.
+    of a batch in so many, one after the other, for a small memory; gradients are of the whole,
+    batch norm sees a piece.
     """
 
     epochs: PositiveInt

@@ -28,7 +28,12 @@ def in_pieces(network: nn.Module, forward: Forward, images: Tensor, pieces: int)
     parts = images.chunk(pieces)
     if not torch.is_grad_enabled():
         return torch.cat([forward(part) for part in parts])
-    made = [checkpoint(_Forward(network, forward), part, use_reentrant=False) for part in parts]
+    # Reentrant: the other way holds what every piece computed again until all of them are done.
+    # It tells by its inputs whether there is something to learn, and images never say so.
+    learns = torch.ones((), requires_grad=True)
+    made = [
+        checkpoint(_Forward(network, forward), part, learns, use_reentrant=True) for part in parts
+    ]
     return torch.cat(made)
 
 
@@ -38,7 +43,7 @@ class _Forward:
     def __init__(self, network: nn.Module, forward: Forward) -> None:
         self._network, self._forward, self._again = network, forward, False
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, _: Tensor) -> Tensor:
         if self._again:
             with _statistics_kept(self._network):
                 return self._forward(images)
