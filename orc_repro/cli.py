@@ -340,6 +340,7 @@ def main() -> None:
         sys.exit(2)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
+            _say_lost_worker(error)
             raise
         print(f"orc-repro: no memory is left ({one_line(str(error), 200)})", file=sys.stderr)
         sys.exit(2)
@@ -349,6 +350,16 @@ def main() -> None:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _say_lost_worker(error: Exception) -> None:
+    """End with a sentence if torch noticed, at whatever place, that a reading process is gone."""
+    from orc_repro.data.streaming import lost_worker
+
+    sentence = lost_worker(error)
+    if sentence is not None:
+        print(f"orc-repro: {sentence}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:

@@ -52,7 +52,8 @@ class Index:
         from safetensors.numpy import save
 
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}
-        return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        content: bytes = save({k: np.ascontiguousarray(array) for k, array in arrays.items()})
+        return content
 
 
 def make_index(

@@ -22,7 +22,6 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import ValidationError
 
-from orc_repro._torchvision import import_torchvision
 from orc_repro.config import ImagenetData
 from orc_repro.data.index import Index, digest_of, make_index
 from orc_repro.data.manifest import MANIFEST, SPLITS, first_finding
@@ -247,18 +246,15 @@ def _stored(index: Index, side: int) -> Index:
 
 
 def _resized(root: Path, index: Index, image: int, side: int) -> Pixels:
-    """An image as a shard has it: by Pillow's resampling, the same on every machine."""
-    import_torchvision()
-    from torchvision.transforms.v2 import functional
-
+    """An image as a shard has it, as torchvision's Resize makes it of a Pillow image; Pillow's
+    arithmetic is the same on every machine.
+    """
     path = root / index.path(image)
     content = _content(path)
     if hashlib.sha256(content).digest() != index.sha256[image].tobytes():
         raise UserError(f"{path} has changed while it was prepared; run the same command again")
-    found: Image.Image = decode(content, path)
-    if min(found.size) > side:
-        found = functional.resize(found, [side])
-    pixels = np.asarray(found)
-    if pixels.shape[:2] != tuple(index.sizes[image]):
-        raise AssertionError(f"{path} became {pixels.shape}, not {index.sizes[image]}")
-    return pixels
+    found = decode(content, path)
+    height, width = index.sizes[image].tolist()
+    if found.size != (width, height):
+        found = found.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(found)

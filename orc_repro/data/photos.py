@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from orc_repro.data.sources import _EIGHT_BIT_MODES, _FORMATS
 from orc_repro.errors import UserError, one_line
@@ -60,7 +60,7 @@ def _loaded(content: bytes, path: Path, small: bool) -> tuple[Image.Image, tuple
     # Pillow's decoders meet damage with OSError, SyntaxError, ValueError, struct.error and others.
     except Exception as error:
         reason = one_line(" ".join(str(error).split()))
-        if isinstance(error, Image.UnidentifiedImageError):
+        if isinstance(error, UnidentifiedImageError):
             reason = "it is no image"
         raise UserError(f"the image {path} cannot be read: {reason}") from None
     if width * height > MOST_PIXELS:

@@ -7,6 +7,7 @@ there are, and wherever an epoch goes on. The transforms are torchvision's.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import warnings
@@ -148,14 +149,16 @@ class StreamedImages:
                     found = next(batches)
                 except StopIteration:
                     return
-                except RuntimeError as error:
+                except (RuntimeError, OSError, EOFError) as error:
                     raise (lost_worker(error) or error) from None
                 if isinstance(found, UserError):
                     raise found
                 pixels, labels = found
                 yield self._normalised(pixels), labels.to(self._device, non_blocking=True)
         finally:
-            del batches  # its workers end with it
+            # At once, whoever else still knows the iterator; it is said already who was killed.
+            with contextlib.suppress(RuntimeError):
+                getattr(batches, "_shutdown_workers", bool)()
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         """uint8 [B, H, W, C] -> float32 [B, C, H, W] on the device, by torchvision's arithmetic."""
@@ -181,9 +184,10 @@ def draw_samples(count: int, batch_size: int, generator: torch.Generator) -> tup
     return order[: shape[0] * batch_size].view(shape), seeds
 
 
-def lost_worker(error: RuntimeError) -> UserError | None:
-    """What to say if an error is the end of a worker process; it may be raised at any place."""
-    if "DataLoader worker" not in str(error):
+def lost_worker(error: Exception) -> UserError | None:
+    """What to say if an error is the end of a worker process; torch raises it at any place."""
+    # A connection or a pipe breaks where the worker was about to hand a batch over.
+    if "DataLoader worker" not in str(error) and not isinstance(error, OSError | EOFError):
         return None
     return UserError(
         f"a process that reads images has ended ({one_line(' '.join(str(error).split()), 200)});"

@@ -14,6 +14,7 @@ from orc_repro.config import (
     Params,
 )
 from orc_repro.data.manifest import Manifest
+from orc_repro.data.photo_set import write_photo_set
 from orc_repro.data.photo_tree import Listing, read_tree
 from orc_repro.data.prepared import write_prepared
 from orc_repro.data.sources import SourceImages, read_cifar, read_digits, read_folder
@@ -39,8 +40,6 @@ def prepare(params: Params, dataset: str) -> Manifest:
                 f"{config.root} has other files than {listed} says; if that is meant, run"
                 f" `orc-repro list {dataset}`"
             )
-        from orc_repro.data.photo_set import write_photo_set  # here: loads torch
-
         return write_photo_set(tree, config, PREPARED / dataset, dataset)
     return write_prepared(
         _read(config),
