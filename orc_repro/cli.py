@@ -60,6 +60,17 @@ def prepare_command(dataset: str, study: StudyOption = DEFAULT_STUDY) -> None:
     print(f"{dataset}: {counts}; {manifest.num_classes} classes")
 
 
+@app.command("list")
+def list_command(dataset: str, study: StudyOption = DEFAULT_STUDY) -> None:
+    """List the photographs of a dataset, so that DVC prepares it again where they changed."""
+    from orc_repro.stages.prepare import listing_of, write_listing
+
+    listing = write_listing(load_study(study).params, dataset)
+    if listing is None:
+        raise UserError(f"{dataset} needs no listing; DVC looks at its files")
+    print(f"{listing_of(dataset)}: {listing.files:,} files, {listing.bytes / 1e9:,.1f} GB")
+
+
 @app.command("pretrain")
 def pretrain_command(
     pivot: str,
@@ -247,11 +258,13 @@ def run_command(
     """Run a study's pipeline through DVC; a signal ends all of it in order, to be continued."""
     from orc_repro.stages.jobs import find_job, find_study, jobs_of, with_all_before
     from orc_repro.stages.pipeline import run_pipeline
+    from orc_repro.stages.prepare import refresh_listings
     from orc_repro.stages.workers import run_side_by_side
 
     study = study if table is None else find_study(table)
     jobs = jobs_of(study)
     named = [find_job(jobs, target) for target in targets or ["report"]]
+    refresh_listings(load_study(study).params, with_all_before(named, jobs))
     if workers is None:
         run_pipeline([job.address for job in named])
     else:
@@ -351,6 +364,7 @@ def main() -> None:
         sys.exit(2)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
+            _say_lost_worker(error)
             raise
         print(f"orc-repro: no memory is left ({one_line(str(error), 200)})", file=sys.stderr)
         sys.exit(2)
@@ -360,6 +374,16 @@ def main() -> None:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _say_lost_worker(error: Exception) -> None:
+    """End with a sentence if torch noticed, at whatever place, that a reading process is gone."""
+    from orc_repro.data.streaming import lost_worker
+
+    sentence = lost_worker(error)
+    if sentence is not None:
+        print(f"orc-repro: {sentence}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:

@@ -50,14 +50,17 @@ __all__ = [
     "FeatureConfig",
     "FolderData",
     "Group",
+    "ImagenetData",
     "KdConfig",
     "KdclConfig",
+    "LoaderConfig",
     "MethodConfig",
     "OneConfig",
     "OrcConfig",
     "Params",
     "Recipe",
     "Sgd",
+    "Shards",
     "StepSchedule",
     "TakdConfig",
     "Tracking",
@@ -67,6 +70,7 @@ __all__ = [
 ]
 
 InnerFraction = Annotated[float, Field(gt=0, lt=1)]
+InnerPart = Annotated[float, Field(gt=0, le=1)]
 
 
 # --- data -------------------------------------------------------------------------------------
@@ -100,7 +104,54 @@ class FolderData(Strict):
     split_seed: NonNegativeInt
 
 
-DataConfig = Annotated[DigitsData | CifarData | FolderData, Field(discriminator="source")]
+class Shards(Strict):
+    """Images stored once below ``root``, their shorter side at most ``side`` pixels."""
+
+    root: str
+    side: PositiveInt
+
+
+class ImagenetData(Strict):
+    """``root/{train,val,test}/<class>/*`` of photographs of any size, read while training goes on.
+
+    ``classes``: how many class folders there have to be. ``form``: the files themselves
+    (``folder``), or what ``prepare`` makes of them once (``shards``). ``crop_area`` and
+    ``crop_ratio`` are torchvision's random resized crop: the least and the greatest part of an
+    image, and of its width to its height; it becomes ``crop`` pixels square. For evaluation the
+    shorter side becomes ``resize`` pixels, of which the middle ``crop`` are taken. ``mean`` and
+    ``std`` of each channel, on the 0..1 scale.
+    """
+
+    source: Literal["imagenet"]
+    root: str
+    classes: Annotated[int, Field(ge=2)]
+    validation_fraction: InnerFraction
+    split_seed: NonNegativeInt
+    form: Literal["folder", "shards"]
+    shards: Shards
+    resize: PositiveInt
+    crop: PositiveInt
+    crop_area: tuple[InnerPart, InnerPart] = Field(strict=False)
+    crop_ratio: tuple[PositiveFloat, PositiveFloat] = Field(strict=False)
+    mean: tuple[InnerFraction, InnerFraction, InnerFraction] = Field(strict=False)
+    std: tuple[InnerFraction, InnerFraction, InnerFraction] = Field(strict=False)
+
+    @model_validator(mode="after")
+    def _sides_and_ranges_agree(self) -> ImagenetData:
+        if self.crop > self.resize:
+            raise ValueError(f"crop {self.crop} is more than resize {self.resize}")
+        if self.shards.side < self.resize:
+            raise ValueError(f"shards.side {self.shards.side} is less than resize {self.resize}")
+        for name in ("crop_area", "crop_ratio"):
+            least, greatest = getattr(self, name)
+            if least > greatest:
+                raise ValueError(f"{name} must ascend, got {[least, greatest]}")
+        return self
+
+
+DataConfig = Annotated[
+    DigitsData | CifarData | FolderData | ImagenetData, Field(discriminator="source")
+]
 
 
 # --- networks ---------------------------------------------------------------------------------
@@ -270,6 +321,17 @@ class TrainConfig(Strict):
     max_restarts: NonNegativeInt
 
 
+class LoaderConfig(Strict):
+    """Who reads images that do not lie on the device; changes no batch, and no stage depends on it.
+
+    ``workers``: processes that read; 0 for none besides the one that trains, null for one a
+    processor that this process may use. ``prefetch_batches``: how many each of them is ahead.
+    """
+
+    workers: NonNegativeInt | None
+    prefetch_batches: PositiveInt
+
+
 class Params(Strict):
     """``params.yaml``."""
 
@@ -280,6 +342,7 @@ class Params(Strict):
     tracking: Tracking
     checkpoints: CheckpointConfig
     train: TrainConfig
+    loader: LoaderConfig
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

@@ -26,6 +26,17 @@ CODE = (
 )
 """The parts of this package that can change any trained network; ``dvc.yaml`` lists the same."""
 
+PHOTOS_CODE = (
+    "data/index.py",
+    "data/photo_files.py",
+    "data/photo_manifest.py",
+    "data/photo_split.py",
+    "data/photos.py",
+    "data/shards.py",
+    "data/streaming.py",
+)
+"""And those that can change one only if its images are read while it trains."""
+
 CE_CODE, _FROZEN, _PEERS = "distill/ce.py", "distill/frozen", "distill/peers"
 METHOD_CODE = {
     "ce": CE_CODE,
@@ -57,15 +68,20 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def code_files(kind: str, package: Path = Path(__file__).parent) -> dict[str, str]:
-    """SHA-256 of each module that can change this kind of run, by its path in the package."""
+def code_files(
+    kind: str, package: Path = Path(__file__).parent, photos: bool = False
+) -> dict[str, str]:
+    """SHA-256 of each module that can change this kind of run, by its path in the package.
+
+    ``photos``: whether its images are read while it trains.
+    """
     files: list[Path] = []
-    for part in (*CODE, METHOD_CODE[kind]):
+    for part in (*CODE, *(PHOTOS_CODE if photos else ()), METHOD_CODE[kind]):
         path = package / part
         files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
     return {f.relative_to(package).as_posix(): file_digest(f) for f in files}
 
 
-def code_digest(kind: str, package: Path = Path(__file__).parent) -> str:
+def code_digest(kind: str, package: Path = Path(__file__).parent, photos: bool = False) -> str:
     """SHA-256 over the names and texts of the modules that can change this kind of run."""
-    return digest(code_files(kind, package))
+    return digest(code_files(kind, package, photos))

@@ -10,10 +10,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orc_repro.cells import Cells
-from orc_repro.fingerprint import CE_CODE, CODE
-from orc_repro.project import DEFAULT, POOLS, evaluated, reports, trained
+from orc_repro.fingerprint import CE_CODE, CODE, PHOTOS_CODE
+from orc_repro.project import DEFAULT, LISTINGS, POOLS, evaluated, reports, trained
 
 PREPARE = ("data/sources.py", "data/manifest.py", "data/prepared.py")
+PREPARE_PHOTOS = (
+    "data/index.py",
+    "data/photo_manifest.py",
+    "data/photo_set.py",
+    "data/photo_tree.py",
+    "data/photos.py",
+    "data/shards.py",
+)
 EVALUATE = (
     "data/manifest.py",
     "data/prepared.py",
@@ -30,7 +38,7 @@ def pipeline_of(folder: Path) -> Path:
 
 def pipeline_text(folder: Path, cells: Cells) -> str:
     """What is in a study's or pool's ``dvc.yaml``."""
-    text = _stages(folder) if cells.datasets else "stages:\n"
+    text = _stages(folder, _has_photos(cells)) if cells.datasets else "stages:\n"
     if POOLS not in folder.parts:
         text += _report(folder, cells)
     if folder.name == DEFAULT:
@@ -38,8 +46,14 @@ def pipeline_text(folder: Path, cells: Cells) -> str:
     return text
 
 
-def _stages(folder: Path) -> str:
-    """``prepare``, ``pretrain``, ``assist``, ``train`` and ``evaluate`` over a ``cells.yaml``."""
+def _stages(folder: Path, photos: bool) -> str:
+    """``prepare``, ``pretrain``, ``assist``, ``train`` and ``evaluate`` over a ``cells.yaml``.
+
+    ``photos``: whether a dataset's images are read while training goes on, by code of their own.
+    """
+    prepare = (*PREPARE, *(PREPARE_PHOTOS if photos else ()))
+    code = (*CODE, *(PHOTOS_CODE if photos else ()))
+    evaluate = (*EVALUATE, *(PHOTOS_CODE if photos else ()))
     cells, name = (folder / "cells.yaml").as_posix(), folder.name
     study = "" if name == DEFAULT else f" --study {folder.as_posix()}"
     results = trained(name).as_posix()
@@ -55,7 +69,7 @@ def _stages(folder: Path) -> str:
                 "prepare",
                 "datasets",
                 f"prepare ${{key}}{study}",
-                deps=(*_code(PREPARE), "${item.input}"),
+                deps=(*_code(prepare), "${item.input}"),
                 params=["data.${key}"],
                 outs=["data/prepared/${key}"],
             ),
@@ -64,7 +78,7 @@ def _stages(folder: Path) -> str:
                 "pretrain",
                 "pivots",
                 f"pretrain ${{key}}{study}",
-                deps=(*_code([*CODE, CE_CODE]), "data/prepared/${item.dataset}"),
+                deps=(*_code([*code, CE_CODE]), "data/prepared/${item.dataset}"),
                 params=[own_params],
                 entry=f"{cells}: pivots.${{key}}",
                 outs=["weights/pivots/${key}.safetensors"],
@@ -75,7 +89,7 @@ def _stages(folder: Path) -> str:
                 "assist",
                 "assistants",
                 f"assist ${{key}}{study}",
-                deps=(*_trained_from(), "data/prepared/${item.dataset}", "${item.starts_from}"),
+                deps=(*_trained_from(code), "data/prepared/${item.dataset}", "${item.starts_from}"),
                 params=["groups.${item.group}", "methods.${item.method}", own_params],
                 entry=f"{cells}: assistants.${{key}}",
                 outs=["weights/assistants/${key}.safetensors"],
@@ -86,7 +100,7 @@ def _stages(folder: Path) -> str:
                 "train",
                 "cells",
                 f"train ${{key}}{study}",
-                deps=(*_trained_from(), "data/prepared/${item.dataset}", "${item.starts_from}"),
+                deps=(*_trained_from(code), "data/prepared/${item.dataset}", "${item.starts_from}"),
                 params=["groups.${item.group}", "methods.${item.method}", own_params],
                 entry=f"{cells}: cells.${{key}}",
                 outs=["weights/cells/${key}", "roles/${key}.parquet"],
@@ -98,7 +112,7 @@ def _stages(folder: Path) -> str:
                 "cells",
                 f"evaluate ${{key}}{study}",
                 deps=(
-                    *_code(EVALUATE),
+                    *_code(evaluate),
                     "data/prepared/${item.dataset}",
                     f"{results}/${{key}}.json",
                     "weights/cells/${key}",
@@ -136,8 +150,13 @@ def _report(folder: Path, cells: Cells) -> str:
     return "\n".join(f"  {line}" for line in lines) + "\n"
 
 
-def _trained_from() -> tuple[str, ...]:
-    return (*_code(CODE), "${item.code}")
+def _has_photos(cells: Cells) -> bool:
+    """Their files are listed for DVC."""
+    return any(Path(dataset.input).parent == LISTINGS for dataset in cells.datasets.values())
+
+
+def _trained_from(code: Iterable[str]) -> tuple[str, ...]:
+    return (*_code(code), "${item.code}")
 
 
 def _code(parts: Iterable[str]) -> tuple[str, ...]:

@@ -17,11 +17,11 @@ from typing import Self, TypeVar
 from pydantic import Field, NonNegativeInt, model_validator
 
 from orc_repro.cells import Assistant, Cell, Cells, Dataset, Pivot, Study
-from orc_repro.config import FolderData, Group, Params, load_params
+from orc_repro.config import FolderData, Group, ImagenetData, Params, load_params
 from orc_repro.errors import UserError, one_line
 from orc_repro.fingerprint import METHOD_CODE
 from orc_repro.pipelines import pipeline_of, pipeline_text
-from orc_repro.project import ASSISTANTS, PIVOTS, POOLS, PREPARED
+from orc_repro.project import ASSISTANTS, LISTINGS, PIVOTS, POOLS, PREPARED
 from orc_repro.report.paper import Paper
 from orc_repro.validation import LONGEST_NAME, Strict, parse
 from orc_repro.yaml_files import read_yaml, write_yaml
@@ -201,6 +201,9 @@ def _code_of(params: Params, method: str) -> str:
 
 def _input_of(params: Params, dataset: str) -> str:
     config = params.data[dataset]
+    if isinstance(config, ImagenetData):
+        # DVC would hash every file of the folder whenever it looks.
+        return (LISTINGS / f"{dataset}.json").as_posix()
     # DVC's stage has one dependency per dataset; sources that are not folders have their reader.
     return config.root if isinstance(config, FolderData) else "orc_repro/data/__init__.py"
 

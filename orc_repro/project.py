@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 PREPARED = Path("data/prepared")
+LISTINGS = Path("data/listings")
 WEIGHTS = Path("weights/cells")
 PIVOTS = Path("weights/pivots")
 ASSISTANTS = Path("weights/assistants")

@@ -13,6 +13,7 @@ import numpy as np
 
 from orc_repro.config import architecture_of
 from orc_repro.data.manifest import Manifest
+from orc_repro.data.photo_manifest import PhotoManifest
 from orc_repro.data.prepared import load_split
 from orc_repro.fingerprint import file_digest
 from orc_repro.project import PREPARED, WEIGHTS
@@ -89,7 +90,10 @@ class Release:
             outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, self.manifest.num_classes))]),
             params=ParamSchema([ParamSpec("probabilities", "boolean", False)]),
         )
-        images, _ = load_split(PREPARED / self.result.dataset, "validation", self.manifest)
+        if isinstance(self.manifest, PhotoManifest):  # its images need not be on this machine
+            images = np.zeros((1, *shape), dtype=np.uint8)
+        else:
+            images, _ = load_split(PREPARED / self.result.dataset, "validation", self.manifest)
         with tempfile.TemporaryDirectory() as place:
             weights = Path(place) / "weights.safetensors"
             shutil.copyfile(self.weights, weights)

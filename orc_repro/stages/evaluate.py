@@ -9,14 +9,14 @@ from torch import nn
 
 from orc_repro.cells import Cell, Study
 from orc_repro.config import Group, architecture_of
-from orc_repro.data.batches import ResidentImages
 from orc_repro.data.manifest import Manifest
+from orc_repro.data.split import Split
 from orc_repro.errors import UserError
 from orc_repro.files import remove_partials, write_json
 from orc_repro.fingerprint import file_digest
 from orc_repro.project import WEIGHTS, evaluated, trained
 from orc_repro.report.results import History, NetworkResult, Result, Score, finite
-from orc_repro.stages.run import manifest_of, resident
+from orc_repro.stages.run import manifest_of, open_split
 from orc_repro.stages.train import weights_digest
 from orc_repro.training.device import pick_device, set_up
 from orc_repro.training.evaluate import Evaluation, evaluate
@@ -31,7 +31,8 @@ def evaluate_cell(study: Study, key: str, device: str = "auto") -> Result:
     place = pick_device(device)
     set_up(recipe)
     manifest = manifest_of(cell.dataset)
-    test = TestSplit(resident(cell.dataset, "test", manifest, recipe, place), manifest, place)
+    images = open_split(study.params, cell.dataset, "test", manifest, recipe, place)
+    test = TestSplit(images, manifest, place)
     history = _history(study.name, key)
     result = Result(
         cell=key,
@@ -82,7 +83,7 @@ class TestSplit:
     same, and the last epoch is often the best.
     """
 
-    def __init__(self, images: ResidentImages, manifest: Manifest, device: torch.device) -> None:
+    def __init__(self, images: Split, manifest: Manifest, device: torch.device) -> None:
         self._images, self._manifest, self._device = images, manifest, device
         self._seen: dict[tuple[str, str], Evaluation] = {}
 

@@ -12,9 +12,10 @@ from orc_repro.config import Recipe
 from orc_repro.cost import StepCost, step_cost
 from orc_repro.data.batches import ResidentImages
 from orc_repro.data.manifest import Manifest
+from orc_repro.data.split import Split
 from orc_repro.distill import METHODS, Method, build_method
 from orc_repro.rehearsal import Rehearsal, held_bytes, noise_images, seconds_of
-from orc_repro.stages.run import manifest_of, resident
+from orc_repro.stages.run import manifest_of, open_split
 from orc_repro.training.device import device_name, pick_device, set_up
 from orc_repro.training.evaluate import BATCH_SIZE
 from orc_repro.training.networks import build_networks, count_parameters
@@ -98,11 +99,19 @@ def forecast(study: Study, key: str, device: str = "auto") -> Forecast:
 
     method = built(place, recipe)
     train, validation = (
-        resident(cell.dataset, split, manifest, recipe, place) for split in ("train", "validation")
+        open_split(study.params, cell.dataset, split, manifest, recipe, place)
+        for split in ("train", "validation")
     )
-    seconds = _fastest(Rehearsal(method, train, recipe.batch_size))
+    # Images that are read as it goes are not timed: what reading costs depends on the processors.
+    rehearsed = (
+        train
+        if isinstance(train, ResidentImages)
+        else noise_images(2 * recipe.batch_size, manifest.image_shape, manifest.num_classes, place)
+    )
+    seconds = _fastest(Rehearsal(method, rehearsed, recipe.batch_size))
     cost = step_cost(small_step, held_bytes(method))
-    data_bytes = _data_bytes(manifest, recipe.augmentation.crop_padding)
+    resident = isinstance(train, ResidentImages)
+    data_bytes = _data_bytes(manifest, recipe.augmentation.crop_padding) if resident else 0
     return Forecast(
         parameters={name: count_parameters(net) for name, net in method.networks.items()},
         cost=cost,
@@ -127,9 +136,9 @@ def _fastest(step: Rehearsal) -> float:
     return min(found)
 
 
-def _validation_seconds(method: Method, images: ResidentImages) -> float:
+def _validation_seconds(method: Method, images: Split) -> float:
     """Of evaluating every network on a whole split, from one batch."""
-    batch, _ = images.plain(0, min(BATCH_SIZE, len(images)))
+    batch, _ = next(images.plain_batches(BATCH_SIZE, 0, min(BATCH_SIZE, len(images))))
 
     @torch.no_grad()
     def look() -> None:

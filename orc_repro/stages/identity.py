@@ -12,6 +12,7 @@ import torch
 
 from orc_repro.config import AnyMethod, Group, Recipe
 from orc_repro.data.manifest import SPLITS, Manifest
+from orc_repro.data.photo_manifest import PhotoManifest
 from orc_repro.fingerprint import code_digest, code_files, digest
 from orc_repro.tracking.description import (
     Description,
@@ -73,7 +74,7 @@ class Identity:
                 "key": self.key,
                 "seed": self.seed,
                 "starts_from": self.starts_from,
-                "code": code_digest(self.method.kind),
+                "code": code_digest(self.method.kind, photos=self._photos),
             }
         )[:32]
 
@@ -83,9 +84,12 @@ class Identity:
         config = self.resolved_config()
         config.pop("fingerprint")
         parts = dict(pair for key, value in config.items() for pair in flat(key, value))
-        return parts | {
-            f"code of {name}": found for name, found in code_files(self.method.kind).items()
-        }
+        code = code_files(self.method.kind, photos=self._photos)
+        return parts | {f"code of {name}": found for name, found in code.items()}
+
+    @property
+    def _photos(self) -> bool:
+        return isinstance(self.manifest, PhotoManifest)
 
     def made_with(self, device: torch.device) -> dict[str, str]:
         """What else can change a result's last bits; and the commit."""

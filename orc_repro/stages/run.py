@@ -13,8 +13,10 @@ from filelock import FileLock, Timeout
 
 from orc_repro.config import Params, Recipe
 from orc_repro.data.batches import Augmentation, ResidentImages
-from orc_repro.data.manifest import Manifest, load_manifest
+from orc_repro.data.manifest import Manifest
+from orc_repro.data.photo_manifest import PhotoManifest, load_any_manifest
 from orc_repro.data.prepared import load_split
+from orc_repro.data.split import Split
 from orc_repro.distill import Method
 from orc_repro.errors import Interrupted, NotWorthwhile, UserError
 from orc_repro.files import remove_partials, write_json
@@ -41,10 +43,19 @@ LOCK = "run.lock"
 WAIT_FOR_OTHER_S = 20.0  # a process that was asked to stop may still be saving
 
 
-def resident(
-    dataset: str, split: str, manifest: Manifest, recipe: Recipe, device: torch.device
-) -> ResidentImages:
-    """A prepared split on the device, to be augmented as the recipe says."""
+def open_split(
+    params: Params,
+    dataset: str,
+    split: str,
+    manifest: Manifest,
+    recipe: Recipe,
+    device: torch.device,
+) -> Split:
+    """A prepared split, to be augmented as the recipe says: on the device, or read as it goes."""
+    if isinstance(manifest, PhotoManifest):
+        from orc_repro.data.photo_split import open_photos  # here: loads torchvision
+
+        return open_photos(params, split, manifest, recipe, device)
     images, labels = load_split(PREPARED / dataset, split, manifest)
     augmentation = Augmentation(recipe.augmentation.crop_padding, recipe.augmentation.flip)
     return ResidentImages(
@@ -59,7 +70,7 @@ def resident(
 
 def manifest_of(dataset: str) -> Manifest:
     """The manifest of a prepared dataset."""
-    return load_manifest(PREPARED / dataset)
+    return load_any_manifest(PREPARED / dataset)
 
 
 class Run:
@@ -169,7 +180,9 @@ class Run:
             self._begin()
         try:
             train, validation = (
-                resident(identity.dataset, split, identity.manifest, recipe, self.device)
+                open_split(
+                    self._params, identity.dataset, split, identity.manifest, recipe, self.device
+                )
                 for split in ("train", "validation")
             )
             steps = len(train) // recipe.batch_size
