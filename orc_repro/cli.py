@@ -60,12 +60,15 @@ def pretrain_command(
     study: StudyOption = DEFAULT_STUDY,
     device: DeviceOption = "auto",
     restart: RestartOption = False,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Where a given pivot's file lies.")
+    ] = None,
 ) -> None:
-    """Train a pivot alone, once, for every cell that needs it."""
+    """Train a pivot alone, or take it from elsewhere, once, for every cell that needs it."""
     from orc_repro.stages.pretrain import pretrain
 
-    if not pretrain(load_study(study), pivot, device, restart):
-        print(f"{pivot} is trained already; --restart trains it again")
+    if not pretrain(load_study(study), pivot, device, restart, weights):
+        print(f"{pivot} is there already; --restart makes it again")
 
 
 @app.command("assist")
