@@ -94,11 +94,32 @@ def train_command(
     preview: Annotated[
         bool, typer.Option("--plan", help="Say what it will take, and train nothing.")
     ] = False,
+    devices: Annotated[
+        str | None, typer.Option("--devices", help="With --plan: on so many, as 1,8,64,512.")
+    ] = None,
+    batch_per_device: Annotated[
+        int | None, typer.Option(min=1, help="With --devices: a global batch that grows with them.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="With --devices: of an epoch, if not those here.")
+    ] = None,
+    assume: Annotated[
+        list[str] | None, typer.Option(help="With --devices: NAME=VALUE instead of measuring it.")
+    ] = None,
 ) -> None:
     """Train one cell (dataset x group x method x seed), continuing where it was stopped."""
     from orc_repro.stages.forecast import forecast
     from orc_repro.stages.train import train
 
+    if devices is not None and preview:
+        from orc_repro.scaling.assumptions import assumed, devices_of
+        from orc_repro.stages.forecast_devices import Wishes, forecast_devices
+
+        wishes = Wishes(devices_of(devices), batch_per_device, images, assumed(assume or []))
+        print("\n".join(forecast_devices(load_study(study), cell, wishes, device)))
+        return
+    if devices or batch_per_device or images or assume:
+        raise UserError("--batch-per-device, --images and --assume need --plan and --devices")
     if preview:
         print("\n".join(forecast(load_study(study), cell, device).lines()))
         return
