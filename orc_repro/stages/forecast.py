@@ -125,6 +125,15 @@ def forecast(study: Study, key: str, device: str = "auto") -> Forecast:
     Raises:
         UserError: there is no such cell, device or prepared dataset.
     """
+    return forecast_of(study, key, *opened(study, key, device))
+
+
+def opened(study: Study, key: str, device: str) -> tuple[Manifest, Split, Split]:
+    """What a cell trains on and is validated with, on a device that is then set up.
+
+    Raises:
+        UserError: see :func:`forecast`.
+    """
     cell = study.cell(key)
     _, recipe, _ = study.parts(cell)
     place = pick_device(device)
@@ -133,13 +142,13 @@ def forecast(study: Study, key: str, device: str = "auto") -> Forecast:
     train, validation = (
         resident(cell.dataset, split, manifest, recipe, place) for split in ("train", "validation")
     )
-    return forecast_of(study, key, manifest, train, validation)
+    return manifest, train, validation
 
 
 def forecast_of(
     study: Study, key: str, manifest: Manifest, train: Split, validation: Split
 ) -> Forecast:
-    """:func:`forecast` from splits that are at hand; on their device."""
+    """:func:`forecast` from splits that are at hand, on their device."""
     cell = study.cell(key)
     group, recipe, config = study.parts(cell)
     names = METHODS[config.kind].networks_of(group, config)

@@ -11,10 +11,8 @@ from orc_repro.data.split import Split
 from orc_repro.scaling.arithmetic import Prediction, Workload, predict, problem_of, sent_bytes
 from orc_repro.scaling.assumptions import Assumed
 from orc_repro.scaling.simulation import lognormal_parts, slowdown
-from orc_repro.stages.forecast import Forecast, forecast_of
+from orc_repro.stages.forecast import Forecast, forecast_of, opened
 from orc_repro.stages.forecast_constants import Stated, state
-from orc_repro.stages.run import manifest_of, resident
-from orc_repro.training.device import pick_device, set_up
 
 HEAD = (
     f"{'devices':>7} {'batch':>7} {'each':>5} {'arithmetic':>11} {'loader':>9} {'network':>9}"
@@ -45,16 +43,8 @@ def forecast_devices(study: Study, key: str, wishes: Wishes, device: str = "auto
     Raises:
         UserError: as ``forecast``; or the network cannot be measured here.
     """
-    cell = study.cell(key)
-    _, recipe, _ = study.parts(cell)
-    place = pick_device(device)
-    set_up(recipe)
-    manifest = manifest_of(cell.dataset)
-    train, validation = (
-        resident(cell.dataset, split, manifest, recipe, place) for split in ("train", "validation")
-    )
-    found = forecast_of(study, key, manifest, train, validation)
-    return lines_of(found, train, wishes)
+    manifest, train, validation = opened(study, key, device)
+    return lines_of(forecast_of(study, key, manifest, train, validation), train, wishes)
 
 
 def lines_of(found: Forecast, train: Split, wishes: Wishes) -> list[str]:
