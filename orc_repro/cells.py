@@ -14,6 +14,7 @@ from pydantic import NonNegativeInt
 
 from orc_repro.config import AnyMethod, Group, OrcConfig, Params, Recipe, load_params
 from orc_repro.errors import UserError, one_line
+from orc_repro.given.declaration import GivenWeights
 from orc_repro.validation import Name, Strict, parse
 from orc_repro.yaml_files import read_yaml
 
@@ -29,12 +30,16 @@ class Dataset(Strict):
 
 
 class Pivot(Strict):
-    """A network trained alone before any cell that needs it, shared by all of them."""
+    """A network trained alone before any cell that needs it, shared by all of them.
+
+    ``weights``: where they come from if it was trained elsewhere; not written where it is not.
+    """
 
     dataset: str
     network: Name
     recipe: str
     seed: NonNegativeInt
+    weights: GivenWeights | None = None
 
 
 class Assistant(Strict):

@@ -78,14 +78,17 @@ def pretrain_command(
     device: DeviceOption = "auto",
     restart: RestartOption = False,
     processes: ProcessesOption = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Where a given pivot's file lies.")
+    ] = None,
 ) -> None:
-    """Train a pivot alone, once, for every cell that needs it."""
+    """Train a pivot alone, or take it from elsewhere, once, for every cell that needs it."""
     if _runs_side_by_side(processes):
         return
     from orc_repro.stages.pretrain import pretrain
 
-    if not pretrain(load_study(study), pivot, device, restart):
-        print(f"{pivot} is trained already; --restart trains it again")
+    if not pretrain(load_study(study), pivot, device, restart, weights):
+        print(f"{pivot} is there already; --restart makes it again")
 
 
 @app.command("assist")
@@ -115,11 +118,32 @@ def train_command(
         bool, typer.Option("--plan", help="Say what it will take, and train nothing.")
     ] = False,
     processes: ProcessesOption = None,
+    devices: Annotated[
+        str | None, typer.Option("--devices", help="With --plan: on so many, as 1,8,64,512.")
+    ] = None,
+    batch_per_device: Annotated[
+        int | None, typer.Option(min=1, help="With --devices: a global batch that grows with them.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="With --devices: of an epoch, if not those here.")
+    ] = None,
+    assume: Annotated[
+        list[str] | None, typer.Option(help="With --devices: NAME=VALUE instead of measuring it.")
+    ] = None,
 ) -> None:
     """Train one cell (dataset x group x method x seed), continuing where it was stopped."""
     from orc_repro.stages.forecast import forecast
     from orc_repro.stages.train import train
 
+    if devices is not None and preview:
+        from orc_repro.scaling.assumptions import assumed, devices_of
+        from orc_repro.stages.forecast_devices import Wishes, forecast_devices
+
+        wishes = Wishes(devices_of(devices), batch_per_device, images, assumed(assume or []))
+        print("\n".join(forecast_devices(load_study(study), cell, wishes, device)))
+        return
+    if devices or batch_per_device or images or assume:
+        raise UserError("--batch-per-device, --images and --assume need --plan and --devices")
     if preview:
         print("\n".join(forecast(load_study(study), cell, device).lines()))
         return

@@ -3,36 +3,51 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 import numpy as np
 import torch
 
-from orc_repro.data.batches import Augmentation, ResidentImages, draw_epoch
+from orc_repro.data.batches import Augmentation, ResidentImages
+from orc_repro.data.split import Batch, Split
 from orc_repro.distill import Method, StepResult
 from orc_repro.training.streams import generator
 
 
 class Rehearsal:
-    """A method and some batches; call it to make one step, round and round."""
+    """A method and some batches; call it to make one step, round and round.
 
-    def __init__(self, method: Method, images: ResidentImages, batch_size: int) -> None:
-        self.method, self._images, self._next = method, images, 0
-        device = images.labels.device
-        batches = draw_epoch(
-            len(images), batch_size, images.augmentation, generator(0, "batches", 0)
-        )
-        self._steps = len(batches.order)
+    Args:
+        held: so many batches are made beforehand, and a step does not load its own; None where
+            each is made within its step, as those of images that lie on the device are.
+    """
+
+    def __init__(
+        self, method: Method, images: Split, batch_size: int, held: int | None = None
+    ) -> None:
+        self.method, self._images, self._batch_size, self._next = method, images, batch_size, 0
+        steps = len(images) // batch_size
+        self._steps = steps if held is None else min(held, steps)
         draws = method.draw_epoch(self._steps, batch_size, generator(0, "method", 0))
-        self._batches = batches.to(device)
-        self._draws = {name: tensor.to(device) for name, tensor in draws.items()}
+        self._draws = {name: tensor.to(images.device) for name, tensor in draws.items()}
+        self._held = None if held is None else list(islice(self._epoch(), self._steps))
+        self._batches: Iterator[Batch] = iter(())
+
+    def _epoch(self) -> Iterator[Batch]:
+        return self._images.augmented_batches(self._batch_size, generator(0, "batches", 0))
+
+    def _batch(self, i: int) -> Batch:
+        if self._held is not None:
+            return self._held[i]
+        if i == 0:
+            self._batches = self._epoch()
+        return next(self._batches)
 
     def __call__(self) -> StepResult:
-        """Make one step, its batch's augmentation included."""
-        i, batches = self._next, self._batches
-        batch = self._images.augmented(
-            batches.order[i], batches.dy[i], batches.dx[i], batches.flip[i]
-        )
+        """Make one step; its batch's augmentation is part of it unless batches are held."""
+        i = self._next
+        batch = self._batch(i)
         self._next = (i + 1) % self._steps
         return self.method.step(*batch, {name: draw[i] for name, draw in self._draws.items()})
 

@@ -58,6 +58,25 @@ def test_a_cell_for_each_method_and_seed_and_one_pivot_for_all(params: Params) -
     )
 
 
+def test_a_pivot_from_elsewhere_is_another_one_and_what_is_trained_is_declared_as_ever(
+    params: Params, tmp_path: Path
+) -> None:
+    weights = {"source": "file", "path": "a.pth", "sha256": "ab" * 32, "min_top1": 70.0}
+    given = ROW | {"pivot": {"recipe": "digits", "seed": 3, "weights": weights}}
+    (pivot,) = expand(declare(given), params, "mine").pivots
+    assert pivot == "digits-resnet26-file-abababab"
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    for name, row in (("one", ROW), ("two", given | {"dataset": "cifar10-small"})):
+        write_study(tmp_path, name, [row], own=True)
+    plan(tmp_path / "studies", tmp_path / "params.yaml")
+    written = {
+        name: read_yaml(tmp_path / "studies" / name / "cells.yaml") for name in ("one", "two")
+    }
+    (trained,), (taken,) = (w["pivots"].values() for w in written.values())
+    assert set(trained) == {"dataset", "network", "recipe", "seed"}
+    assert taken["weights"] == weights
+
+
 def test_a_chain_is_trained_link_by_link_and_the_target_starts_from_the_last(
     params: Params,
 ) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 from orc_repro.cells import Study
 from orc_repro.config import CeConfig, Group
 from orc_repro.distill import METHODS, build_method
+from orc_repro.errors import UserError
 from orc_repro.files import write_json
 from orc_repro.fingerprint import file_digest
 from orc_repro.processes.batch_norm import over_whole_batches
 from orc_repro.processes.joining import join
 from orc_repro.project import ASSISTANTS, PIVOTS, trained
+from orc_repro.stages.given import given_file, take
 from orc_repro.stages.identity import Identity
 from orc_repro.stages.run import Run, manifest_of
 from orc_repro.stages.train import digest_of, history_of, load_teachers, study_option
@@ -19,13 +21,35 @@ from orc_repro.training.device import pick_device, set_up
 from orc_repro.training.networks import build_network, build_networks, save_weights
 
 
-def pretrain(study: Study, key: str, device: str = "auto", restart: bool = False) -> bool:
-    """Train a pivot alone; writes ``weights/pivots/<key>.safetensors`` of its last epoch.
+def pretrain(
+    study: Study,
+    key: str,
+    device: str = "auto",
+    restart: bool = False,
+    weights: Path | None = None,
+) -> bool:
+    """Train a pivot alone, or take it from elsewhere if it is declared so.
+
+    Writes ``weights/pivots/<key>.safetensors`` of its last epoch.
+
+    Args:
+        weights: where a given pivot's file lies, if not where its declaration says.
 
     Returns:
         False if that was done before, and nothing had to be.
+
+    Raises:
+        UserError: see :func:`take` and ``Run.train``.
     """
     pivot = study.pivot(key)
+    file = None
+    if pivot.weights is not None:
+        file = given_file(pivot, pivot.weights, weights)
+    elif weights is not None:
+        raise UserError(
+            f"{key} is declared to be trained; a pivot that is given has its weights'"
+            " source, name or file, and min_top1 under its row's pivot.weights in study.yaml"
+        )
     alone = Group(pivot=None, students=(pivot.network,), target=pivot.network)
     identity = Identity(
         study=study.name,
@@ -36,13 +60,17 @@ def pretrain(study: Study, key: str, device: str = "auto", restart: bool = False
         group=alone,
         recipe_name=pivot.recipe,
         recipe=study.params.recipes[pivot.recipe],
-        method_name="pretrain",
+        method_name="pretrain" if file is None else "given",
         method=CeConfig(kind="ce"),
         seed=pivot.seed,
         manifest=manifest_of(pivot.dataset),
-        starts_from="random weights",
+        starts_from="random weights" if file is None else file_digest(file),
         command=f"orc-repro pretrain {key}{study_option(study)}",
     )
+    if pivot.weights is not None and file is not None:
+        with join(pick_device(device)) as processes:  # one is enough
+            least = pivot.weights.min_top1
+            return not processes.leads or take(study, identity, file, least, device, restart)
     return _train_once(study, identity, {}, PIVOTS, device, restart)
 
 
