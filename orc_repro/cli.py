@@ -143,7 +143,7 @@ def train_command(
         print("\n".join(forecast_devices(load_study(study), cell, wishes, device)))
         return
     if devices or batch_per_device or images or assume:
-        raise UserError("--batch-per-device, --images and --assume need --plan and --devices")
+        raise UserError("--devices needs --plan; what else is said of a plan needs both")
     if preview:
         print("\n".join(forecast(load_study(study), cell, device).lines()))
         return

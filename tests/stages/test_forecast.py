@@ -97,7 +97,9 @@ def test_what_belongs_to_a_plan_needs_one(
 ) -> None:
     for words in (["--devices", "8"], ["--plan", "--images", "9"], ["--assume", "cores=2"]):
         code, said = orc_repro(capsys, "train", ORC, *words)
-        assert code == 2 and "need --plan and --devices" in said
+        assert (
+            code == 2 and "--devices needs --plan; what else is said of a plan needs both" in said
+        )
     code, said = orc_repro(capsys, "train", ORC, "--plan", "--devices", "some")
     assert code == 2 and "--devices is 'some'; it must be numbers" in said
 
