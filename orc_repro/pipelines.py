@@ -14,6 +14,7 @@ from orc_repro.fingerprint import CE_CODE, CODE
 from orc_repro.project import DEFAULT, POOLS, evaluated, reports, trained
 
 PREPARE = ("data/sources.py", "data/manifest.py", "data/prepared.py")
+PICTURES = ("roles", "classes")  # by study, below the reports
 EVALUATE = (
     "data/manifest.py",
     "data/prepared.py",
@@ -34,7 +35,9 @@ def pipeline_text(folder: Path, cells: Cells) -> str:
     if POOLS not in folder.parts:
         text += _report(folder, cells)
     if folder.name == DEFAULT:
-        text += f"\nplots:\n  - {reports(DEFAULT).as_posix()}/figures\n"
+        shown = reports(DEFAULT).as_posix()
+        pictures = [f"{shown}/figures", *(f"{shown}/{kind}/{DEFAULT}" for kind in PICTURES)]
+        text += "\n".join(["", "plots:", *(f"  - {path}" for path in pictures), ""])
     return text
 
 

@@ -156,7 +156,7 @@ class Run:
             steps = len(train) // recipe.batch_size
             with (
                 closing(make_log(self.folder)) as log,
-                Progress(identity.key, recipe.epochs, steps) as progress,
+                Progress(identity.key, recipe.epochs, steps, recipe.batch_size) as progress,
             ):
                 return fit(
                     method,
