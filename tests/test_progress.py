@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from orc_repro import progress as module
 from orc_repro.progress import Progress, Work, duration, speed_of
 
 
@@ -13,7 +12,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr("orc_repro.progress.time.monotonic", lambda: self.now)
 
 
 @pytest.fixture
