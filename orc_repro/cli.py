@@ -11,11 +11,14 @@ from typing import Annotated
 import typer
 
 from orc_repro.cells import DEFAULT_STUDY, load_study
+from orc_repro.completion import assistants, cells, pivots
 from orc_repro.config import load_params
 from orc_repro.errors import Interrupted, UserError, one_line
+from orc_repro.examples import shown
 from orc_repro.interruption import SIGNALS
 from orc_repro.memory import is_out_of_memory
 from orc_repro.project import reports
+from orc_repro.stages.roles import Form
 
 app = typer.Typer(
     name="orc-repro",
@@ -36,6 +39,8 @@ ProcessesOption = Annotated[
         "--processes", min=1, max=4096, help="Of this machine, on this run; params.yaml's if not."
     ),
 ]
+CellArgument = Annotated[str, typer.Argument(help="A cell of cells.yaml.", autocompletion=cells)]
+SearchArgument = Annotated[Path, typer.Argument(help="A file of studies/search.")]
 RestartOption = Annotated[
     bool, typer.Option("--restart", help="Forget what was trained before, and start over.")
 ]
@@ -51,7 +56,10 @@ def plan_command() -> None:
 
 
 @app.command("prepare")
-def prepare_command(dataset: str, study: StudyOption = DEFAULT_STUDY) -> None:
+def prepare_command(
+    dataset: Annotated[str, typer.Argument(help="A name below data in params.yaml.")],
+    study: StudyOption = DEFAULT_STUDY,
+) -> None:
     """Turn a dataset of params.yaml into arrays, splits and a manifest."""
     from orc_repro.stages.prepare import prepare
 
@@ -73,7 +81,7 @@ def list_command(dataset: str, study: StudyOption = DEFAULT_STUDY) -> None:
 
 @app.command("pretrain")
 def pretrain_command(
-    pivot: str,
+    pivot: Annotated[str, typer.Argument(help="A pivot of cells.yaml.", autocompletion=pivots)],
     study: StudyOption = DEFAULT_STUDY,
     device: DeviceOption = "auto",
     restart: RestartOption = False,
@@ -93,7 +101,9 @@ def pretrain_command(
 
 @app.command("assist")
 def assist_command(
-    assistant: str,
+    assistant: Annotated[
+        str, typer.Argument(help="An assistant of cells.yaml.", autocompletion=assistants)
+    ],
     study: StudyOption = DEFAULT_STUDY,
     device: DeviceOption = "auto",
     restart: RestartOption = False,
@@ -110,7 +120,7 @@ def assist_command(
 
 @app.command("train")
 def train_command(
-    cell: str,
+    cell: CellArgument,
     study: StudyOption = DEFAULT_STUDY,
     device: DeviceOption = "auto",
     restart: RestartOption = False,
@@ -164,7 +174,7 @@ def _runs_side_by_side(processes: int | None) -> bool:
 
 @app.command("search")
 def search_command(
-    search: Path,
+    search: SearchArgument,
     workers: Annotated[int, typer.Option(min=1, help="How many side by side.")] = 1,
     device: DeviceOption = "auto",
     worker: Annotated[bool, typer.Option("--worker", hidden=True)] = False,
@@ -185,7 +195,7 @@ def search_command(
 
 
 @app.command("promote")
-def promote_command(search: Path) -> None:
+def promote_command(search: SearchArgument) -> None:
     """Put a search's best values into params.yaml, as a change to review."""
     from orc_repro.search.promotion import promote
 
@@ -195,7 +205,7 @@ def promote_command(search: Path) -> None:
 
 @app.command("evaluate")
 def evaluate_command(
-    cell: str, study: StudyOption = DEFAULT_STUDY, device: DeviceOption = "auto"
+    cell: CellArgument, study: StudyOption = DEFAULT_STUDY, device: DeviceOption = "auto"
 ) -> None:
     """Evaluate a trained cell on the test split."""
     from orc_repro.stages.evaluate import evaluate_cell
@@ -223,18 +233,19 @@ def report_command(study: StudyOption = DEFAULT_STUDY) -> None:
 @app.command("page")
 def page_command(
     runs_at: Annotated[
-        str, typer.Option("--runs-at", help="An MLflow server's address, to link the runs to.")
-    ] = "",
+        str | None,
+        typer.Option("--runs-at", help="An MLflow server's address, to link the runs to."),
+    ] = None,
     to: Annotated[
         Path | None, typer.Option("--to", help="Write to another file than reports/index.html.")
     ] = None,
 ) -> None:
     """Draw what is missing and write reports/index.html, of all studies, from files alone."""
-    from orc_repro.page.build import PAGE, every_study, write_page
+    from orc_repro.page.build import PAGE, UI, every_study, write_page
 
-    if runs_at and to is None:
+    if runs_at is not None and to is None:
         raise UserError(f"--runs-at needs --to FILE: {PAGE} is the same for everyone")
-    print(write_page(to or PAGE, runs_at, every_study()))
+    print(write_page(to or PAGE, UI if runs_at is None else runs_at, every_study()))
 
 
 @app.command("table")
@@ -311,20 +322,28 @@ def status_command(
 
 @app.command("roles")
 def roles_command(
-    cell: str,
+    cell: CellArgument,
     study: StudyOption = DEFAULT_STUDY,
+    form: Annotated[
+        Form | None, typer.Option("--format", help="Print the table of changes instead.")
+    ] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", help="Write the table: FILE.csv or FILE.parquet.")
+        Path | None, typer.Option("--to", help="Write that table: FILE.csv or FILE.parquet.")
     ] = None,
 ) -> None:
     """Show who was temporary teacher in a trained cell, and for how long."""
-    from orc_repro.stages.roles import read_roles, summary, written
+    from orc_repro.stages.roles import as_bytes, form_of, read_roles, summary, tidy, write
     from orc_repro.stages.train import iterations_of
 
     changes = read_roles(cell)
-    print("\n".join(summary(changes, iterations_of(load_study(study), cell))))
     if to is not None:
-        print(written(changes, to))
+        print(write(tidy(changes), to, form or form_of(to)))
+    elif form is not None:
+        if form == Form.PARQUET and sys.stdout.isatty():
+            raise UserError("a terminal cannot show Parquet; --to FILE.parquet writes it")
+        sys.stdout.buffer.write(as_bytes(tidy(changes), form))
+    else:
+        print("\n".join(summary(changes, iterations_of(load_study(study), cell))))
 
 
 @app.command("check")
@@ -367,6 +386,10 @@ def ui_command(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> N
     from orc_repro.tracking.ui import serve
 
     serve(port)
+
+
+for _command in app.registered_commands:
+    _command.epilog = shown(str(_command.name))
 
 
 def main() -> None:

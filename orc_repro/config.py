@@ -290,8 +290,8 @@ class Recipe(Strict):
 class Tracking(Strict):
     """What MLflow is sent. Nothing here changes a result, and no stage depends on it.
 
-    ``system_metrics_every_seconds``: how often processor, memory, disk, network and GPU are
-    sampled while a run is under way; null for never.
+    ``system_metrics_every_seconds``: how often processor, memory and GPU are sampled in a run that
+    takes longer than five minutes; null for never.
     """
 
     enabled: bool

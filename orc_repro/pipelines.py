@@ -22,6 +22,7 @@ PREPARE_PHOTOS = (
     "data/photos.py",
     "data/shards.py",
 )
+PICTURES = ("roles", "classes")  # by study, below the reports
 EVALUATE = (
     "data/manifest.py",
     "data/prepared.py",
@@ -42,7 +43,9 @@ def pipeline_text(folder: Path, cells: Cells) -> str:
     if POOLS not in folder.parts:
         text += _report(folder, cells)
     if folder.name == DEFAULT:
-        text += f"\nplots:\n  - {reports(DEFAULT).as_posix()}/figures\n"
+        shown = reports(DEFAULT).as_posix()
+        pictures = [f"{shown}/figures", *(f"{shown}/{kind}/{DEFAULT}" for kind in PICTURES)]
+        text += "\n".join(["", "plots:", *(f"  - {path}" for path in pictures), ""])
     return text
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,3 +32,9 @@ def open_browser(*arguments: str) -> Iterator[Any]:
         yield driver
     finally:
         driver.quit()
+
+
+def keep(driver: Any, name: str) -> None:
+    """A picture of what is to be seen, for people, in the folder that ORC_SCREENSHOTS names."""
+    if folder := os.environ.get("ORC_SCREENSHOTS"):
+        driver.save_screenshot(str(Path(folder) / f"{name}.png"))

@@ -21,6 +21,7 @@ from PIL import Image
 from orc_repro._torchvision import import_torchvision
 from orc_repro.errors import UserError, one_line
 from orc_repro.memory import fits_into_memory
+from orc_repro.progress import Work
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -242,13 +243,15 @@ def _decode(files: dict[str, list[Path]]) -> tuple[Images, Labels, bool]:
     paths = [(path, label) for label, found in enumerate(files.values()) for path in found]
     images: Images | None = None
     grey = True
-    for i, (path, _) in enumerate(paths):
-        pixels, mode = _decode_file(path)
-        if images is None:
-            images = _allocate(len(paths), pixels)
-        _check_size(path, _size(pixels), paths[0][0], _size(images))
-        images[i] = pixels
-        grey = grey and mode in _GREY_MODES
+    with Work(str(paths[0][0].parents[1]), len(paths), "images") as work:
+        for i, (path, _) in enumerate(paths):
+            pixels, mode = _decode_file(path)
+            if images is None:
+                images = _allocate(len(paths), pixels)
+            _check_size(path, _size(pixels), paths[0][0], _size(images))
+            images[i] = pixels
+            grey = grey and mode in _GREY_MODES
+            work.done()
     assert images is not None  # no class folder is empty
     labels = np.array([label for _, label in paths], dtype=np.int64)
     return images, labels, grey
@@ -277,17 +280,14 @@ def _decode_file(path: Path) -> tuple[Images, str]:
         raise UserError(f"the image {path} is too large to be read safely") from None
     # Pillow's decoders meet damage with OSError, SyntaxError, ValueError, struct.error and others.
     except Exception as error:
-        reason = "the file is empty" if _is_empty(path) else one_line(" ".join(str(error).split()))
+        empty = path.exists() and path.stat().st_size == 0
+        reason = "the file is empty" if empty else one_line(" ".join(str(error).split()))
         raise UserError(f"the image {path} cannot be read: {reason}") from None
     if mode not in _EIGHT_BIT_MODES:
         raise UserError(
             f"the image {path} has pixels of mode {mode}; save it with 8 bits a channel"
         )
     return pixels.transpose(2, 0, 1), mode
-
-
-def _is_empty(path: Path) -> bool:
-    return path.exists() and path.stat().st_size == 0
 
 
 def _size(images: Images) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 import yaml
@@ -22,37 +21,26 @@ from orc_repro.page.cost import Cost, costs
 from orc_repro.page.files import (
     Runs,
     Studied,
+    class_files,
     cost_file,
     cost_source,
     draw_pictures,
+    is_of_the_run,
     read_runs,
     read_studies,
     role_files,
-    roles_are_of_the_run,
 )
-from orc_repro.page.markup import from_markdown, inline_svg
+from orc_repro.page.markup import from_markdown
+from orc_repro.page.pictures import Picture, Pictures, place_of
+from orc_repro.progress import Work
 from orc_repro.project import REPORTS, evaluated, reports
 from orc_repro.report.markdown import NOT_RUN, interval, spread
 from orc_repro.report.results import read_result
 from orc_repro.report.tables import Comparison, MethodRow
 
 PAGE = REPORTS / "index.html"
-PICTURES_BYTES = 3_800_000
-"""On the page; what is beyond is linked. Tables of 20 studies are below one million more."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure and what it shows, in a sentence.
-
-    Attributes:
-        svg: an element; None where the page is full.
-        file: where it lies, seen from the page.
-    """
-
-    svg: Markup | None
-    file: str
-    caption: str
+UI = "http://127.0.0.1:5000"
+"""Where `make ui` shows the runs of the machine that made them."""
 
 
 @dataclass(frozen=True)
@@ -88,29 +76,31 @@ class Section:
     curves: list[Picture]
     costs: list[CostTable]
     roles: list[Picture]
+    classes: list[Picture]
     numbers: list[Number]
     configuration: str
     runs: list[Mapping[str, str]]
 
 
-def write_page(to: Path = PAGE, runs_at: str = "", draw: Iterable[Path] = ()) -> Path:
+def write_page(to: Path = PAGE, runs_at: str = UI, draw: Iterable[Path] = ()) -> Path:
     """Write the page.
 
     Args:
         to: where.
-        runs_at: the address of an MLflow server, to link the runs to; without it they are named.
+        runs_at: the address of an MLflow server, to link the runs to.
         draw: folders of the studies whose pictures are drawn before.
 
     Raises:
         UserError: the address is none of the web, or what is to be drawn is damaged.
     """
-    if runs_at and not runs_at.startswith(("http://", "https://")):
+    if not runs_at.startswith(("http://", "https://")):
         raise UserError(f"'{one_line(runs_at)}' does not begin with http:// or https://")
     runs, studies = read_runs(), read_studies()
     names = {folder.resolve().name for folder in draw}
-    for studied in studies:
-        if studied.folder.name in names:
-            draw_pictures(studied, runs)
+    drawn = [studied for studied in studies if studied.folder.name in names]
+    with Work("pictures", sum(len(studied.cells.cells) for studied in drawn), "cells") as work:
+        for studied in drawn:
+            draw_pictures(studied, runs, work)
     write_atomically(to, page_text(studies, runs, runs_at).encode())
     return to
 
@@ -129,9 +119,9 @@ def check_page() -> None:
     runs, studies = read_runs(), read_studies()
     for studied in studies:
         for key, cell in studied.cells.cells.items():
-            if not roles_are_of_the_run(key, cell):
-                picture, _ = role_files(key, cell)
-                raise UserError(f"{picture} is not of the run; `orc-repro page` draws it")
+            for picture, numbers in (role_files(key, cell), class_files(key, cell)):
+                if not is_of_the_run((picture, numbers), key, cell):
+                    raise UserError(f"{picture} is not of the run; `orc-repro page` draws it")
         for comparison in studied.comparisons:
             rows, path = costs(comparison, runs), cost_file(studied, comparison)
             if path.exists() and not drawing.is_drawn_from(path, cost_source(rows)):
@@ -140,9 +130,9 @@ def check_page() -> None:
         raise UserError(f"{PAGE} is not what the reports give; `orc-repro page` writes it")
 
 
-def page_text(studies: Iterable[Studied], runs: Runs, runs_at: str = "") -> str:
+def page_text(studies: Iterable[Studied], runs: Runs, runs_at: str = UI) -> str:
     """All of the page."""
-    params, pictures, studies = load_params(), _Pictures(), list(studies)
+    params, pictures, studies = load_params(), Pictures(), list(studies)
     declared = {(cell.study, key) for s in studies for key, cell in s.cells.cells.items()}
     measured = [place for place in declared if read_result(place[1], evaluated(place[0]))]
     sections = [_section(studied, params, runs, pictures) for studied in studies]
@@ -160,29 +150,11 @@ def page_text(studies: Iterable[Studied], runs: Runs, runs_at: str = "") -> str:
         measured=len(measured),
         declared=len(declared),
         runs_at=runs_at.rstrip("/"),
+        local=runs_at == UI,
     )
 
 
-class _Pictures:
-    """Pictures with identifiers of their own, each on the page once, as long as there is room."""
-
-    def __init__(self) -> None:
-        self._numbers = count(1)
-        self._room = PICTURES_BYTES
-        self._seen: set[Path] = set()
-
-    def read(self, path: Path, caption: str) -> Iterable[Picture]:
-        if not path.exists() or path in self._seen:
-            return
-        self._seen.add(path)
-        text = path.read_text(encoding="utf-8")
-        svg = inline_svg(text, f"f{next(self._numbers)}", caption)
-        fits = len(svg) <= self._room
-        self._room -= len(svg) if fits else 0
-        yield Picture(svg if fits else None, path.relative_to(REPORTS).as_posix(), caption)
-
-
-def _section(studied: Studied, params: Params, runs: Runs, pictures: _Pictures) -> Section:
+def _section(studied: Studied, params: Params, runs: Runs, pictures: Pictures) -> Section:
     cells, name = studied.cells, studied.folder.name
     table = reports(name) / "table.md"
     text = table.read_text(encoding="utf-8") if table.exists() else f"{NOT_RUN}.\n"
@@ -193,51 +165,24 @@ def _section(studied: Studied, params: Params, runs: Runs, pictures: _Pictures) 
         measured=len(ran),
         declared=len(cells.cells),
         table=from_markdown(text, below=3, without=cells.title, label=cells.title),
-        curves=[p for c in studied.comparisons for p in _curves(name, c, pictures)],
+        curves=[p for c in studied.comparisons for p in pictures.curves(name, c)],
         costs=[shown for c in studied.comparisons for shown in _costs(studied, c, runs, pictures)],
-        roles=[p for c in studied.comparisons for p in _roles(studied, c, pictures)],
+        roles=[p for c in studied.comparisons for p in pictures.roles(studied, c)],
+        classes=[p for c in studied.comparisons for p in pictures.classes(studied, c)],
         numbers=[_number(studied, c, row) for c in studied.comparisons for row in c.rows],
         configuration=_configuration(studied, params),
         runs=[runs[result.fingerprint] for result in ran if result.fingerprint in runs],
     )
 
 
-def _curves(name: str, comparison: Comparison, pictures: _Pictures) -> Iterable[Picture]:
-    measured = ", ".join(row.method for row in comparison.rows if row.results)
-    path = reports(name) / "figures" / f"{comparison.dataset}-{comparison.group}-validation.svg"
-    yield from pictures.read(
-        path,
-        f"{_place(comparison)}: validation accuracy of the target by epoch, mean and range over"
-        f" the seeds of {measured}.",
-    )
-
-
-def _roles(studied: Studied, comparison: Comparison, pictures: _Pictures) -> Iterable[Picture]:
-    """Of each method, its first seed's: the page stays small, and the others are files too."""
-    for row in comparison.rows:
-        for _, result in sorted(row.results.items())[:1]:
-            path, _ = role_files(result.cell, studied.cells.cells[result.cell])
-            shares = "; ".join(f"{who} {times:,}" for who, times in result.elected.items())
-            yield from pictures.read(
-                path,
-                f"{_place(comparison)}, {row.method}, seed {result.seed}: {result.role_changes:,}"
-                f" role changes; iterations as temporary teacher: {shares}.",
-            )
-
-
 def _costs(
-    studied: Studied, comparison: Comparison, runs: Runs, pictures: _Pictures
+    studied: Studied, comparison: Comparison, runs: Runs, pictures: Pictures
 ) -> Iterable[CostTable]:
     rows = costs(comparison, runs)
     if not rows:
         return
-    caption = (
-        f"{_place(comparison)}: test accuracy of the target over seconds of training, a numbered"
-        " point a method, with the 95 % interval of its mean."
-    )
-    drawn = list(pictures.read(cost_file(studied, comparison), caption))
-    picture = drawn[0] if drawn else None
-    yield CostTable(_place(comparison), [_cost_row(row) for row in rows], picture)
+    picture = pictures.cost(studied, comparison)
+    yield CostTable(place_of(comparison), [_cost_row(row) for row in rows], picture)
 
 
 def _cost_row(row: Cost) -> dict[str, str]:
@@ -260,7 +205,7 @@ def _number(studied: Studied, comparison: Comparison, row: MethodRow) -> Number:
     ]
     n = row.target.n if row.target else 0
     return Number(
-        place=_place(comparison),
+        place=place_of(comparison),
         method=row.method,
         measured=spread(row.target) or NOT_RUN,
         interval=interval(row.target),
@@ -284,7 +229,3 @@ def _configuration(studied: Studied, params: Params) -> str:
     }
     seeds = {"seeds": sorted({cell.seed for cell in cells})}
     return yaml.safe_dump(seeds | named, sort_keys=False, allow_unicode=True)
-
-
-def _place(comparison: Comparison) -> str:
-    return f"{comparison.dataset}, group {comparison.group}, recipe {comparison.recipe}"

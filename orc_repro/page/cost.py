@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from orc_repro.report.figures import COLOURS
+from orc_repro.report.figures import MARKERS, looks
 from orc_repro.report.statistics import Summary, summarise
 from orc_repro.report.tables import Comparison
 
@@ -54,11 +54,11 @@ def cost_figure(rows: Sequence[Cost], title: str) -> Figure:
     axes.set_xlabel("seconds of training (mean of the runs)")
     axes.set_ylabel("top-1 after the last epoch, %")
     axes.spines[["top", "right"]].set_visible(False)
-    for number, row in enumerate(rows, start=1):
-        colour, at = COLOURS[(number - 1) % len(COLOURS)], (row.seconds, row.reached.mean)
+    for number, ((colour, marker), row) in enumerate(zip(looks(MARKERS), rows, strict=False), 1):
+        at = (row.seconds, row.reached.mean)
         if row.reached.low is not None and row.reached.high is not None:
             axes.vlines(row.seconds, row.reached.low, row.reached.high, color=colour, alpha=0.5)
-        axes.plot(*at, "o", ms=5, color=colour, label=f"{number}  {row.method}")
+        axes.plot(*at, marker, ms=5, color=colour, label=f"{number}  {row.method}")
         axes.annotate(str(number), at, xytext=(5, 3), textcoords="offset points", fontsize=8)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

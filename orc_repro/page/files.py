@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from orc_repro.cells import Cell, Cells
 from orc_repro.config import Params, load_params
 from orc_repro.errors import UserError
 from orc_repro.files import write_atomically
 from orc_repro.page import drawing
+from orc_repro.page.class_figures import class_figure, class_frame
 from orc_repro.page.cost import Cost, cost_figure, costs
 from orc_repro.page.role_figures import role_figure
 from orc_repro.page.role_frames import RoleLog, role_frames
+from orc_repro.progress import Work
 from orc_repro.project import REPORTS, ROLES, evaluated, trained
 from orc_repro.report.markdown import interval, spread
 from orc_repro.report.results import History, read_result
@@ -65,8 +69,28 @@ def read_runs() -> Runs:
 
 def role_files(key: str, cell: Cell) -> tuple[Path, Path]:
     """A cell's picture of its roles, and the numbers by epoch."""
-    folder = REPORTS / "roles" / cell.study
-    return folder / f"{key}.svg", folder / f"{key}.csv"
+    return _files("roles", key, cell)
+
+
+def class_files(key: str, cell: Cell) -> tuple[Path, Path]:
+    """A cell's picture of accuracy by class, and the numbers by class."""
+    return _files("classes", key, cell)
+
+
+def _files(kind: str, key: str, cell: Cell) -> tuple[Path, Path]:
+    """The pictures have a folder of their own: DVC shows all of what is in it."""
+    numbers = REPORTS / "numbers" / cell.study / f"{key}-{kind}.csv"
+    return REPORTS / kind / cell.study / f"{key}.svg", numbers
+
+
+def drawn_of(key: str, cell: Cell) -> dict[str, list[Path]]:
+    """What there is of a cell's run, pictures and numbers, by kind."""
+    every = {"roles": role_files(key, cell), "classes": class_files(key, cell)}
+    return {
+        kind: [path for path in files if path.exists()]
+        for kind, files in every.items()
+        if is_of_the_run(files, key, cell)
+    }
 
 
 def cost_file(studied: Studied, comparison: Comparison) -> Path:
@@ -75,8 +99,9 @@ def cost_file(studied: Studied, comparison: Comparison) -> Path:
     return REPORTS / "cost" / studied.folder.name / name
 
 
-def draw_pictures(studied: Studied, runs: Runs) -> None:
-    """Draw a study's costs, and the roles of those cells whose role changes are on this machine.
+def draw_pictures(studied: Studied, runs: Runs, work: Work) -> None:
+    """Draw a study's costs, its accuracies by class, and the roles of those cells whose role
+    changes are on this machine.
 
     What is there already, of the same numbers, is left as it is: another version of the drawing
     library writes other bytes.
@@ -85,6 +110,13 @@ def draw_pictures(studied: Studied, runs: Runs) -> None:
     for key, cell in studied.cells.cells.items():
         if (ROLES / f"{key}.parquet").exists():
             _draw_roles(key, cell, params)
+        if (frame := classes_of(key, studied.cells, params)) is not None:
+            result = read_result(key, evaluated(cell.study))
+            assert result is not None
+            _draw(
+                class_files(key, cell), result.fingerprint, frame, partial(class_figure, frame, key)
+            )
+        work.done()
     for comparison in studied.comparisons:
         rows = costs(comparison, runs)
         path, drawn_from = cost_file(studied, comparison), cost_source(rows)
@@ -137,17 +169,41 @@ def _draw_roles(key: str, cell: Cell, params: Params) -> None:
     if len(log.changes) != history.role_changes:
         raise UserError(f"{ROLES / key}.parquet is not of the run that {path} tells of")
     frames = role_frames(log)
-    picture, numbers = role_files(key, cell)
-    text = frames.by_epoch.round(6).to_csv(index=False, lineterminator="\n")
-    drawn_from = drawing.source(history.fingerprint, text)
-    if not drawing.is_drawn_from(picture, drawn_from):
-        drawing.save(role_figure(frames, key), picture, drawn_from)
+    draw = partial(role_figure, frames, key)
+    _draw(role_files(key, cell), history.fingerprint, frames.by_epoch.round(6), draw)
+
+
+def _draw(
+    files: tuple[Path, Path], fingerprint: str, frame: pd.DataFrame, figure: Callable[[], Figure]
+) -> None:
+    picture, numbers = files
+    text = frame.to_csv(index=False, lineterminator="\n")
+    drawn_from = drawing.source(fingerprint, text)
+    if not (numbers.exists() and drawing.is_drawn_from(picture, drawn_from)):
+        drawing.save(figure(), picture, drawn_from)
+        numbers.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(numbers, text.encode())
 
 
-def roles_are_of_the_run(key: str, cell: Cell) -> bool:
-    """Whether the picture of a cell's roles, if there is one, is of its run and its numbers."""
-    picture, numbers = role_files(key, cell)
+def classes_of(key: str, cells: Cells, params: Params) -> pd.DataFrame | None:
+    """A cell's accuracies by class; None if it is not evaluated, or its pivot never learns."""
+    cell = cells.cells[key]
+    result = read_result(key, evaluated(cell.study))
+    if result is None or params.methods[cell.method].kind != "orc":
+        return None
+    alone = [
+        read_result(other, evaluated(beside.study))
+        for other, beside in cells.cells.items()
+        if (beside.dataset, beside.group, beside.recipe, beside.seed)
+        == (cell.dataset, cell.group, cell.recipe, cell.seed)
+        and params.methods[beside.method].kind == "ce"
+    ]
+    return class_frame(result, alone[0] if alone else None).round(4)
+
+
+def is_of_the_run(files: tuple[Path, Path], key: str, cell: Cell) -> bool:
+    """Whether a picture, if there is one, is of its cell's run and its numbers."""
+    picture, numbers = files
     history = trained(cell.study) / f"{key}.json"
     if not picture.exists() or not history.exists():
         return not picture.exists()

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from orc_repro.page.role_frames import RoleFrames
 from orc_repro.report.figures import COLOURS
@@ -24,7 +25,9 @@ def role_figure(frames: RoleFrames, title: str) -> Figure:
         [["timeline", "timeline"], ["share", "promotions"], ["margin", "length"], ["agreed"] * 2],
         height_ratios=[0.7, 1, 1, 0.7],
     )
-    for axes in panels.values():
+    for name, axes in panels.items():
+        if name not in ("timeline", "length"):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     _timeline(panels["timeline"], frames.timeline)

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 Histories = Mapping[str, Sequence[Sequence[Mapping[str, float]]]]
 """By method, one history a seed: a mapping of metric names to values for each epoch."""
+Values = npt.NDArray[np.float64]
 
 # Distinct in hue and in grey, and for the common colour deficiencies (Okabe and Ito, 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D")
+BESIDE = 8  # more names than this stand beside a figure, not in it
+
+
+def looks(forms: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of a colour and a form, all of them different: when the colours are used up, the next
+    form begins. Past the last pair they begin again.
+    """
+    while True:
+        yield from ((colour, form) for form, colour in product(forms, COLOURS))
 
 
 def validation_curves(histories: Histories, title: str) -> Figure:
     """The target's validation accuracy by epoch: mean over seeds, and their range."""
-    figure, axes = _figure(title, "validation accuracy of the target, %")
-    for colour, (method, seeds) in zip(_colours(len(histories)), histories.items(), strict=True):
+    wide = len(histories) > BESIDE
+    figure, axes = _figure(title, "validation accuracy of the target, %", 8.0 if wide else 6.4)
+    for (colour, dash), (method, seeds) in zip(looks(DASHES), histories.items(), strict=False):
         values = np.array([[epoch["val/top1"] for epoch in seed] for seed in seeds])
-        epochs = np.arange(1, values.shape[1] + 1)
-        axes.plot(epochs, values.mean(0), color=colour, label=f"{method} (n = {len(seeds)})")
-        axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, lw=0)
-    axes.legend(frameon=False)
+        _line(axes, values, colour, dash, f"{method} (n = {len(seeds)})", 0.05 if wide else 0.15)
+    name_lines(axes, len(histories))
     return figure
 
 
@@ -34,13 +48,11 @@ def role_shares(seeds: Sequence[Sequence[Mapping[str, float]]], title: str) -> F
     figure, axes = _figure(title, "share of iterations as temporary teacher")
     prefix = "role/share_"
     names = [key for key in seeds[0][0] if key.startswith(prefix)]
-    for colour, name in zip(_colours(len(names)), names, strict=True):
+    for (colour, dash), name in zip(looks(DASHES), names, strict=False):
         values = np.array([[epoch[name] for epoch in seed] for seed in seeds])
-        epochs = np.arange(1, values.shape[1] + 1)
-        axes.plot(epochs, values.mean(0), color=colour, label=name.removeprefix(prefix))
-        axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, lw=0)
+        _line(axes, values, colour, dash, name.removeprefix(prefix))
     axes.set_ylim(0, 1)
-    axes.legend(frameon=False)
+    name_lines(axes, len(names))
     return figure
 
 
@@ -51,15 +63,27 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 
-def _colours(count: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+def name_lines(axes: Any, count: int) -> None:
+    """A legend where it hides nothing."""
+    beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": 8}
+    axes.legend(frameon=False, handlelength=2.6, **(beside if count > BESIDE else {}))
 
 
-def _figure(title: str, ylabel: str) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+def _line(
+    axes: Any, values: Values, colour: str, dash: str, name: str, shade: float = 0.15
+) -> None:
+    """Mean over seeds and their range, by epoch."""
+    epochs = np.arange(1, values.shape[1] + 1)
+    axes.plot(epochs, values.mean(0), dash, color=colour, label=name)
+    axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=shade, lw=0)
+
+
+def _figure(title: str, ylabel: str, width: float = 6.4) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, 4.0), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("epoch")
     axes.set_ylabel(ylabel)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes

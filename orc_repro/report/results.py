@@ -71,7 +71,8 @@ class Result(Strict):
 
     ``fingerprint`` says what the run was made from, ``weights_digest`` which weights came out
     (another machine may round differently). ``pivot_before`` is the pivot's test accuracy before
-    the run, ``elected`` how often each student was temporary teacher, ``role_changes`` how often
+    the run, ``pivot_before_class_top1`` that of each class (None also in what an earlier version
+    wrote), ``elected`` how often each student was temporary teacher, ``role_changes`` how often
     that changed, ``not_finite`` which losses went NaN and when.
     """
 
@@ -89,6 +90,7 @@ class Result(Strict):
     target_name: str
     networks: dict[str, NetworkResult]
     pivot_before: float | None
+    pivot_before_class_top1: tuple[float, ...] | None = None
     elected: dict[str, int]
     role_changes: int
     not_finite: tuple[str, ...]

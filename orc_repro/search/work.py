@@ -18,6 +18,7 @@ from optuna.study import Study
 from orc_repro.config import load_params
 from orc_repro.errors import NotWorthwhile, UserError
 from orc_repro.interruption import RUNNER, Interruption
+from orc_repro.progress import duration
 from orc_repro.project import PIVOTS
 from orc_repro.search.declaration import Search, load_search
 from orc_repro.search.space import base_values, check, suggest, variant
@@ -56,6 +57,8 @@ class Worker:
             self.search, self.name, base_values(self.search, self.params)
         )
         self._turn, self._number = _Turn(folder_of(self.name) / "turn.lock"), 0
+        self._began = time.monotonic()
+        self._made_before = len(done(self.study.get_trials(deepcopy=False)))
 
     def run(self) -> None:
         """Take trials until the search has all of its."""
@@ -121,6 +124,10 @@ class Worker:
         value = f"{last.values[0]:.2f} %" if last.values else "stopped early"
         best = max((t.values[0] for t in finished if t.values), default=None)
         tail = "" if best is None else f", the best is {best:.2f} %"
+        made = len(finished) - self._made_before
+        if made > 0:  # by all workers, since this one began
+            left = (time.monotonic() - self._began) / made * (self.search.trials - len(finished))
+            tail += f", about {duration(left)} left"
         print(
             f"trial {last.number}: {value}; {len(finished)} of {self.search.trials}{tail}",
             flush=True,
@@ -141,7 +148,10 @@ def work_side_by_side(path: Path, workers: int, device: str) -> None:
         Interrupted: a stop was requested; the workers have saved and ended.
     """
     words = [sys.executable, "-m", "orc_repro", "search", str(path), "--worker"]
-    environment = os.environ | {RUNNER: str(os.getpid()), "ORC_DEVICE": device}
+    # Lines from all of them: their bars would be drawn over each other.
+    environment = os.environ | {
+        RUNNER: str(os.getpid()), "ORC_DEVICE": device, "TTY_COMPATIBLE": "0"
+    }  # fmt: skip
     with Interruption() as stop:
         running = [subprocess.Popen(words, env=environment) for _ in range(workers)]
         try:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from orc_repro.cells import Cells
@@ -16,6 +17,7 @@ from orc_repro.errors import UserError
 from orc_repro.page.build import check_page
 from orc_repro.pipelines import pipeline_of, pipeline_text
 from orc_repro.plan import planned
+from orc_repro.progress import Work
 from orc_repro.project import REPORTS, reports
 from orc_repro.stages.report import report, write_all_results
 from orc_repro.validation import parse
@@ -32,21 +34,29 @@ def check() -> None:
     Raises:
         UserError: names the first thing that does not agree.
     """
-    params, locked = load_params(), list[str]()
-    for folder, declared in planned(params).items():
-        written = folder / "cells.yaml"
-        if parse(Cells, read_yaml(written), str(written)) != declared:
-            raise UserError(f"{written} is not what is declared; `orc-repro plan` writes it")
-        pipeline = pipeline_of(folder)
-        if not pipeline.read_text(encoding="utf-8").endswith(pipeline_text(folder, declared)):
-            raise UserError(f"{pipeline} is not what is declared; `orc-repro plan` writes it")
-        if pipeline.with_name("dvc.lock").exists():
-            locked += _locked(pipeline, _stages(folder, declared))
-        if (folder / "study.yaml").exists():
-            _check_report(folder)
-    _check_results()
-    check_page()
-    _check_locked(locked)
+    locked, every = list[str](), planned(load_params())
+    with Work("check", len(every) + 3, "parts") as work:
+        for folder, declared in every.items():
+            locked += _check_declared(folder, declared)
+            work.done()
+        for part in (_check_results, check_page, partial(_check_locked, locked)):
+            part()
+            work.done()
+
+
+def _check_declared(folder: Path, declared: Cells) -> list[str]:
+    """A study or pool; returns what DVC is to look at."""
+    written = folder / "cells.yaml"
+    if parse(Cells, read_yaml(written), str(written)) != declared:
+        raise UserError(f"{written} is not what is declared; `orc-repro plan` writes it")
+    pipeline = pipeline_of(folder)
+    if not pipeline.read_text(encoding="utf-8").endswith(pipeline_text(folder, declared)):
+        raise UserError(f"{pipeline} is not what is declared; `orc-repro plan` writes it")
+    if (folder / "study.yaml").exists():
+        _check_report(folder)
+    if not pipeline.with_name("dvc.lock").exists():
+        return []
+    return _locked(pipeline, _stages(folder, declared))
 
 
 def _check_report(study: Path) -> None:

@@ -14,6 +14,7 @@ from orc_repro.data.split import Split
 from orc_repro.errors import UserError
 from orc_repro.files import remove_partials, write_json
 from orc_repro.fingerprint import file_digest
+from orc_repro.progress import Work
 from orc_repro.project import WEIGHTS, evaluated, trained
 from orc_repro.report.results import History, NetworkResult, Result, Score, finite
 from orc_repro.stages.run import manifest_of, open_split
@@ -31,10 +32,22 @@ def evaluate_cell(study: Study, key: str, device: str = "auto") -> Result:
     place = pick_device(device)
     set_up(recipe)
     manifest = manifest_of(cell.dataset)
-    images = open_split(study.params, cell.dataset, "test", manifest, recipe, place)
-    test = TestSplit(images, manifest, place)
     history = _history(study.name, key)
-    result = Result(
+    images = open_split(study.params, cell.dataset, "test", manifest, recipe, place)
+    looks = 2 * len(history.best) + (_pivot_weights(cell, group) is not None)
+    with Work(key, looks * len(images), "images") as work:
+        test = TestSplit(images, manifest, place, work)
+        result = _result(key, cell, group, history, test)
+    path = evaluated(study.name) / f"{key}.json"
+    remove_partials(path.parent, path.name)
+    write_json(path, result.model_dump(mode="json"))
+    return result
+
+
+def _result(key: str, cell: Cell, group: Group, history: History, test: TestSplit) -> Result:
+    epochs, before = len(history.epochs), _pivot_weights(cell, group)
+    pivot = None if group.pivot is None or before is None else test(group.pivot, before)
+    return Result(
         cell=key,
         row=history.row,
         fingerprint=history.fingerprint,
@@ -44,24 +57,19 @@ def evaluate_cell(study: Study, key: str, device: str = "auto") -> Result:
         method=cell.method,
         recipe=cell.recipe,
         seed=cell.seed,
-        epochs=len(history.epochs),
+        epochs=epochs,
         training_images=history.training_images,
         target_name=group.target,
         networks={
-            name: _network_result(
-                key, name, role_of(name, cell, group), test, best.epoch, recipe.epochs
-            )
+            name: _network_result(key, name, role_of(name, cell, group), test, best.epoch, epochs)
             for name, best in history.best.items()
         },
-        pivot_before=_pivot_before(cell, group, test),
+        pivot_before=None if pivot is None else pivot.top1,
+        pivot_before_class_top1=None if pivot is None else pivot.class_top1,
         elected=history.elected,
         role_changes=history.role_changes,
         not_finite=history.not_finite,
     )
-    path = evaluated(study.name) / f"{key}.json"
-    remove_partials(path.parent, path.name)
-    write_json(path, result.model_dump(mode="json"))
-    return result
 
 
 def role_of(name: str, cell: Cell, group: Group) -> str:
@@ -83,8 +91,8 @@ class TestSplit:
     same, and the last epoch is often the best.
     """
 
-    def __init__(self, images: Split, manifest: Manifest, device: torch.device) -> None:
-        self._images, self._manifest, self._device = images, manifest, device
+    def __init__(self, images: Split, manifest: Manifest, device: torch.device, work: Work) -> None:
+        self._images, self._manifest, self._device, self._work = images, manifest, device, work
         self._seen: dict[tuple[str, str], Evaluation] = {}
 
     def network(self, name: str) -> nn.Module:
@@ -102,6 +110,7 @@ class TestSplit:
         key = architecture_of(name), file_digest(weights)
         if key not in self._seen:
             self._seen[key] = evaluate(network, self._images, self._manifest.num_classes)
+        self._work.done(len(self._images))
         return self._seen[key]
 
 
@@ -121,7 +130,8 @@ def _network_result(
     return NetworkResult(role=role, parameters=count_parameters(test.network(name)), **scores)
 
 
-def _pivot_before(cell: Cell, group: Group, test: TestSplit) -> float | None:
+def _pivot_weights(cell: Cell, group: Group) -> Path | None:
+    """What the pivot began with, if there is one that was trained before."""
     if group.pivot is None or group.pivot not in cell.teachers:
         return None
-    return test(group.pivot, Path(cell.teachers[group.pivot])).top1
+    return Path(cell.teachers[group.pivot])

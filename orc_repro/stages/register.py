@@ -9,6 +9,7 @@ from typing import Any
 
 from orc_repro.cells import Study
 from orc_repro.errors import UserError
+from orc_repro.progress import Work
 from orc_repro.project import WEIGHTS, evaluated, trained
 from orc_repro.registry.release import Release
 from orc_repro.report.results import History, Result, read_result
@@ -42,9 +43,10 @@ def register(study: Study) -> list[str]:
 
     mlflow.set_tracking_uri(client.tracking_uri)  # its registry asks no client for a model's place
     lines = []
-    with store_lock():
+    with store_lock(), Work("register", len(releases), "models") as work:
         for release in releases:
             version, new = _version_of(client, release)
+            work.done()
             state = "registered" if new else "was registered before"
             lines.append(
                 f"{release.name} version {version}: {release.result.cell},"

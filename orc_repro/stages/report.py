@@ -13,7 +13,9 @@ import pandas as pd
 from orc_repro.cells import Cells, Study
 from orc_repro.config import Params, architecture_of, load_params
 from orc_repro.files import write_atomically, write_json
+from orc_repro.page.files import drawn_of
 from orc_repro.plan import Declaration
+from orc_repro.progress import Work
 from orc_repro.project import REPORTS, RESULTS, evaluated, reports, run_folder, trained
 from orc_repro.published.tables import load_tables
 from orc_repro.report import figures, markdown
@@ -106,7 +108,8 @@ def write_all_results(folder: Path = REPORTS) -> None:
 
 
 def deliver_finals(study: Study) -> list[str]:
-    """Send the end figures of a study's runs that were made on this machine to MLflow.
+    """Send the end figures of a study's runs that were made on this machine to MLflow, and what
+    was drawn of them.
 
     Here, once for all cells, rather than by each evaluation: loading MLflow takes longer than
     evaluating a small network does.
@@ -116,11 +119,14 @@ def deliver_finals(study: Study) -> list[str]:
     """
     if not study.params.tracking.enabled:
         return []
-    problems = []
-    for key, cell in study.cells.cells.items():
-        result = read_result(key, evaluated(cell.study))
-        if result is not None and (run_folder(result.fingerprint) / "run.json").exists():
-            problems.append(deliver(run_folder(result.fingerprint), study.params.tracking))
+    problems, cells = [], study.cells.cells
+    with Work("MLflow", len(cells), "runs") as work:
+        for key, cell in cells.items():
+            result = read_result(key, evaluated(cell.study))
+            if result is not None and (run_folder(result.fingerprint) / "run.json").exists():
+                folder = run_folder(result.fingerprint)
+                problems.append(deliver(folder, study.params.tracking, drawn_of(key, cell)))
+            work.done()
     return [problem for problem in problems if problem]
 
 

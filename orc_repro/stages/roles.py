@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,14 @@ from orc_repro.project import ROLES
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = ("csv", "parquet")
+SCORE = "score/"
+
+
+class Form(StrEnum):
+    """How a table is written."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
 
 
 @dataclass(frozen=True)
@@ -77,19 +86,67 @@ def summary(changes: pd.DataFrame, steps: int) -> list[str]:
     return lines
 
 
-def written(changes: pd.DataFrame, to: Path) -> Path:
-    """Write the table; the ending says how.
+def tidy(changes: pd.DataFrame) -> pd.DataFrame:
+    """A row for each role change and each network that was a candidate, so that rows add up.
+
+    Columns: ``step`` and ``epoch`` of the change, ``network``, ``change`` (``promoted``,
+    ``demoted`` or empty), ``teaches``, whether it is temporary teacher from then on, and ``score``,
+    of which the lowest won; NaN where it is not known or not finite.
+    """
+    import numpy as np
+    import pandas as pd
+
+    names = [name.removeprefix(SCORE) for name in changes.columns if name.startswith(SCORE)]
+    came, left, teach = (
+        np.array(
+            [[name in now.split("+") for name in names] for now in changes[column]], dtype=bool
+        )
+        .reshape(len(changes), len(names))
+        .ravel()
+        for column in ("came", "left", "teachers")
+    )
+    scores = changes[[f"{SCORE}{name}" for name in names]].to_numpy("float64")
+    return pd.DataFrame(
+        {
+            "step": changes["step"].repeat(len(names)).to_numpy(),
+            "epoch": changes["epoch"].repeat(len(names)).to_numpy(),
+            "network": pd.Categorical(names * len(changes), names),
+            "change": np.select([came, left], ["promoted", "demoted"], ""),
+            "teaches": teach,
+            "score": scores.ravel(),
+        }
+    )
+
+
+def as_bytes(table: pd.DataFrame, form: Form) -> bytes:
+    """A table as the content of a file."""
+    if form == Form.CSV:
+        return table.to_csv(index=False, lineterminator="\n").encode()
+    content = io.BytesIO()
+    table.to_parquet(content, index=False)
+    return content.getvalue()
+
+
+def form_of(to: Path) -> Form:
+    """What the ending of a name says.
 
     Raises:
-        UserError: the ending is neither ``.csv`` nor ``.parquet``, or the file cannot be written.
+        UserError: it is neither ``.csv`` nor ``.parquet``.
     """
-    if to.suffix not in {f".{name}" for name in FORMATS}:
-        raise UserError(f"{to} must end with .csv or .parquet")
+    endings = {f".{form}": form for form in Form}
+    if to.suffix not in endings:
+        raise UserError(f"{to} must end with {' or '.join(endings)}, or --format say what it is")
+    return endings[to.suffix]
+
+
+def write(table: pd.DataFrame, to: Path, form: Form) -> Path:
+    """Write a table.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     try:
-        if to.suffix == ".csv":
-            write_atomically(to, changes.to_csv(index=False).encode())
-        else:
-            write_atomically(to, changes.to_parquet(index=False))
+        write_atomically(to, as_bytes(table, form))
     except OSError as error:
         raise UserError(f"{to} cannot be written: {error.strerror or error}") from None
     return to

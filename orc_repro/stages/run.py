@@ -188,7 +188,9 @@ class Run:
             steps = len(train) // recipe.batch_size
             with (
                 closing(make_log(self.folder) if leads else Unwritten(self.folder)) as log,
-                Progress(identity.key, recipe.epochs, steps, shown=leads) as progress,
+                Progress(
+                    identity.key, recipe.epochs, steps, recipe.batch_size, speaks=leads
+                ) as progress,
             ):
                 return fit(
                     method,

@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 from orc_repro.config import Tracking
 from orc_repro.errors import UserError
 from orc_repro.files import write_json
+from orc_repro.progress import Work
 from orc_repro.project import scratch
 from orc_repro.stages.run import LOCK
 from orc_repro.tracking.delivery import deliver
@@ -30,22 +31,24 @@ def sync(settings: Tracking) -> tuple[int, list[str]]:
     Returns:
         how many runs were delivered, and a sentence for each that could not be.
     """
-    done, problems = 0, []
-    for folder in run_folders():
-        lock = FileLock(folder / LOCK)
-        try:
-            with lock.acquire(timeout=0):
-                if read_outcome(folder) is None:
-                    _write_killed(folder)
-                problem = deliver(folder, settings)
-        except Timeout:
-            continue  # its own process delivers it
-        except UserError as error:
-            problem = str(error)
-        if problem:
-            problems.append(problem)
-        else:
-            done += 1
+    done, problems, folders = 0, [], run_folders()
+    with Work("sync", len(folders), "runs") as work:
+        for folder in folders:
+            work.done()
+            lock = FileLock(folder / LOCK)
+            try:
+                with lock.acquire(timeout=0):
+                    if read_outcome(folder) is None:
+                        _write_killed(folder)
+                    problem = deliver(folder, settings)
+            except Timeout:
+                continue  # its own process delivers it
+            except UserError as error:
+                problem = str(error)
+            if problem:
+                problems.append(problem)
+            else:
+                done += 1
     return done, problems
 
 

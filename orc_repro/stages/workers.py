@@ -18,6 +18,7 @@ from pathlib import Path
 
 from orc_repro.errors import UserError
 from orc_repro.interruption import RUNNER, Interruption
+from orc_repro.progress import Work, duration
 from orc_repro.project import scratch
 from orc_repro.stages.jobs import Job
 from orc_repro.stages.pipeline import LOOK_S, PATIENCE_S, end_group, hear_interrupt
@@ -82,13 +83,14 @@ def run_side_by_side(jobs: list[Job], workers: int) -> None:
     """
     board, running = Board(jobs), dict[int, Running]()
     devices = _devices()
-    with Interruption() as stop:
+    with Interruption() as stop, Work("pipeline", len(jobs), "stages") as work:
         try:
             while True:
                 for worker in [w for w, e in running.items() if e.process.poll() is not None]:
                     entry = running.pop(worker)
                     board.finish(entry)
-                    _tell(entry, board, workers)
+                    work.say(_told(entry, board, workers))
+                    work.done()
                 while not stop.requested and len(running) < workers:
                     job = board.ready(running)
                     if job is None:
@@ -153,20 +155,13 @@ def _devices() -> list[str]:
     return names if len(names) > 1 else []
 
 
-def _tell(entry: Running, board: Board, workers: int) -> None:
+def _told(entry: Running, board: Board, workers: int) -> str:
     taken = time.monotonic() - entry.started_s
     state = "failed after" if entry.process.returncode else "done in"
     left = board.left_s(workers)
-    rest = f", about {_duration(left)} left" if left else ""
+    rest = f", about {duration(left)} left" if left else ""
     count = len(board.done) + len(board.failed)
-    line = f"[{count}/{len(board.jobs)}] {entry.job.stage} {state} {_duration(taken)}{rest}"
-    print(line, flush=True)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"[{count}/{len(board.jobs)}] {entry.job.stage} {state} {duration(taken)}{rest}"
 
 
 def _last_words(log: Path) -> str:

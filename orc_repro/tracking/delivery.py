@@ -8,15 +8,16 @@ one of two equal points, so a batch that is sent twice arrives once.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
 
 from orc_repro.config import Tracking
 from orc_repro.errors import UserError
 from orc_repro.files import read_file, write_json
+from orc_repro.fingerprint import file_digest
 from orc_repro.project import PREPARED
 from orc_repro.tracking.description import Description
 from orc_repro.tracking.keys import wanted_keys
@@ -35,7 +36,8 @@ NOBODY = -1
 class Delivered(Strict):
     """What of an attempt has arrived in one store: bytes of each log, and the rest once it ended.
 
-    ``ended_ms`` is that of the outcome that was delivered, 0 as long as none was.
+    ``ended_ms`` is that of the outcome that was delivered, 0 as long as none was; ``shown`` the
+    SHA-256 of each file that was drawn afterwards, by its artifact's path.
     """
 
     attempt: str
@@ -45,6 +47,7 @@ class Delivered(Strict):
     roles: NonNegativeInt = 0
     artifacts_sent: bool = False
     ended_ms: NonNegativeInt = 0
+    shown: dict[str, str] = Field(default_factory=dict)
 
 
 _BY_STORE = TypeAdapter(dict[str, Delivered])
@@ -64,6 +67,7 @@ class Delivery:
     def __init__(self, client: Any, folder: Path, settings: Tracking) -> None:
         self.client, self.folder = client, folder
         self._role_changes = settings.role_changes == "all"
+        self._watched = settings.system_metrics_every_seconds is not None
         self._store = shown(str(client.tracking_uri))
         self.description = read_json(Description, folder / "run.json")
         attempt = self.description.attempt
@@ -113,6 +117,15 @@ class Delivery:
             for path in sorted((self.folder / ARTIFACTS).glob("*/*")):
                 self.client.log_artifact(self.run_id, str(path), path.parent.name)
             self._save(artifacts_sent=True)
+
+    def show(self, drawn: Mapping[str, Sequence[Path]]) -> None:
+        """Send files that were drawn of a run, by the artifact folder they go to; each once."""
+        for folder, paths in drawn.items():
+            for path in paths:
+                name, content = f"{folder}/{path.name}", file_digest(path)
+                if self._state.shown.get(name) != content:
+                    self.client.log_artifact(self.run_id, str(path), folder)
+                    self._save(shown=self._state.shown | {name: content})
 
     def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run, in one request."""
@@ -213,7 +226,7 @@ class Delivery:
         networks = len(self.description.students) + 1  # the pivot
         for end, record in metrics_log(self.folder).committed(self._state.metrics):
             when, step = record.time_ms, record.epoch
-            wanted = wanted_keys(record.values, networks)
+            wanted = wanted_keys(record.values, networks, self._watched)
             values = {key: value for key, value in record.values.items() if key in wanted}
             yield end, [Metric(key, value, when, step) for key, value in values.items()]
 
@@ -256,8 +269,11 @@ class Delivery:
         return self._state.parent_id
 
 
-def deliver(folder: Path, settings: Tracking) -> str | None:
-    """Bring MLflow up to what a run folder and the results hold. Sending twice changes nothing.
+def deliver(
+    folder: Path, settings: Tracking, drawn: Mapping[str, Sequence[Path]] | None = None
+) -> str | None:
+    """Bring MLflow up to what a run folder and the results hold, and show what was ``drawn`` of it,
+    by the artifact folder that goes to. Sending twice changes nothing.
 
     Returns:
         None, or a sentence saying why it could not be done.
@@ -274,6 +290,7 @@ def deliver(folder: Path, settings: Tracking) -> str | None:
 
             send_finals(delivery, ended)
             delivery.finish(ended)
+            delivery.show(drawn or {})
     except Exception as error:  # a store may raise anything; the run's files are safe
         why = " ".join(str(error).split())[:200]
         return f"{folder.name} is not delivered to {shown(uri)} ({why}); `orc-repro sync` will"

@@ -14,6 +14,7 @@ from orc_repro.tracking.store import open_client, shown, store_uri
 
 INTERVAL_S = 2.0
 LONGEST_PAUSE_S = 60.0
+LONG_RUN_S = 300.0  # from then on the machine is watched
 GIVE_UP_S = 60.0
 GIVE_UP_WHEN_STOPPED_S = 10.0
 
@@ -58,6 +59,7 @@ class Sender:
 
     def _run(self) -> None:
         pause, delivery = INTERVAL_S, None
+        seconds, began = self._settings.system_metrics_every_seconds, time.monotonic()
         with ExitStack() as at_work:
             while not self._ended.wait(0 if delivery is None and pause == INTERVAL_S else pause):
                 try:
@@ -65,25 +67,20 @@ class Sender:
                         client = open_client(self._uri)
                         delivery = Delivery(client, self._folder, self._settings)
                         delivery.reopen()
-                        self._watch_the_machine(delivery, at_work)
                     delivery.drain()
+                    if seconds is not None and time.monotonic() - began >= LONG_RUN_S:
+                        self._watch_the_machine(delivery.run_id, seconds, at_work)
+                        seconds = None
                     pause = INTERVAL_S
                 except Exception:  # whatever a store may raise, training goes on
                     pause = min(2 * pause, LONGEST_PAUSE_S)
         self._problem = deliver(self._folder, self._settings)
 
-    def _watch_the_machine(self, delivery: Delivery, at_work: ExitStack) -> None:
-        """MLflow's own monitor, in a thread of its own; what it cannot send is lost."""
-        seconds = self._settings.system_metrics_every_seconds
-        if seconds is None:
-            return
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+    def _watch_the_machine(self, run_id: str, seconds: float, at_work: ExitStack) -> None:
+        from orc_repro.tracking.machine import Monitor  # here: loads MLflow
 
-        monitor = SystemMetricsMonitor(
-            delivery.run_id,
-            sampling_interval=seconds,
-            resume_logging=True,
-            tracking_uri=self._uri,
+        monitor = Monitor(
+            run_id, sampling_interval=seconds, resume_logging=True, tracking_uri=self._uri
         )
         monitor.start()
         at_work.callback(monitor.finish)

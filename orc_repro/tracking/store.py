@@ -16,7 +16,8 @@ from orc_repro.files import write_json
 from orc_repro.project import scratch
 
 # Read by MLflow when it is imported; a user's own setting wins. No telemetry, nothing cut short
-# silently, and a server that does not answer is reported in seconds instead of four minutes.
+# silently, a server that does not answer is reported in seconds instead of four minutes, and the
+# UI starts without seven processes for jobs that nobody gives it.
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -24,6 +25,7 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }

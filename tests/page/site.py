@@ -23,7 +23,7 @@ def make(folder: Path) -> Path:
             shutil.copytree(source, to)
         else:
             shutil.copyfile(source, to)
-    for name in ("roles", "cost", "index.html"):
+    for name in ("roles", "classes", "numbers", "cost", "index.html"):
         path = folder / "reports" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     for path in (folder / "results/default").glob(f"*/{KEY}.json"):

@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 
 from orc_repro.errors import UserError
-from orc_repro.page import build
+from orc_repro.page import pictures
 from orc_repro.page.build import PAGE, check_page, every_study, write_page
+from orc_repro.page.files import drawn_of, read_studies
+from orc_repro.report.results import read_result
 from tests.page.site import KEY, make
 from tests.project import ROOT
 
@@ -40,14 +42,14 @@ def test_the_page_has_what_the_table_says_and_every_picture(site: Path) -> None:
             if line.startswith("| orc | resnet8 |")]  # fmt: skip
     assert said and all(row in cells for row in said)
     captions = ["".join(caption.itertext()) for caption in document.iter("figcaption")]
-    assert len(captions) == 3
+    assert len(captions) == 4
     assert "orc, seed 0: 75 role changes" in captions[1]
     assert "orc-repro run --study studies/default digits-r20-r8-kd-s0" in text
     assert "learning_rate: 0.05" in text
 
 
 def test_the_numbers_by_epoch_lie_beside_the_picture(site: Path) -> None:
-    table = pd.read_csv(PICTURE.with_suffix(".csv"))
+    table = pd.read_csv(f"reports/numbers/default/{KEY}-roles.csv")
     assert table["changes"].sum() == 75
     assert table["margin_median"].dropna().tolist() == pytest.approx([0.2] * 14)
     # 38 iterations an epoch, 7 a tenure: three tenures of one and 7 + 7 + 3 of the other.
@@ -91,6 +93,25 @@ def test_pictures_of_another_run_or_other_numbers_are_noticed(site: Path) -> Non
         check_page()
 
 
+def test_accuracies_by_class_are_drawn_from_results_alone(site: Path) -> None:
+    table = pd.read_csv(f"reports/numbers/default/{KEY}-classes.csv")
+    assert sorted(table["class"]) == list(range(10))
+    alone = read_result("digits-r20-r8-ce-s0", Path("results/default/evaluated"))
+    assert alone is not None
+    said = table.set_index("class")["resnet8, alone"].sort_index()
+    assert said.tolist() == pytest.approx(alone.target.last.class_top1, abs=1e-4)
+    # Of those whose pivot never learns there is nothing to compare.
+    drawn = {path.stem for path in Path("reports/classes/default").glob("*.svg")}
+    assert drawn == {f"digits-r20-r8-orc-s{seed}" for seed in range(3)}
+    assert drawn_of(KEY, read_studies()[0].cells.cells[KEY]) == {
+        "roles": [PICTURE, Path(f"reports/numbers/default/{KEY}-roles.csv")],
+        "classes": [
+            Path(f"reports/classes/default/{KEY}.svg"),
+            Path(f"reports/numbers/default/{KEY}-classes.csv"),
+        ],
+    }
+
+
 def test_role_changes_of_another_run_are_not_drawn(site: Path) -> None:
     path = Path(f"roles/{KEY}.parquet")
     pd.read_parquet(path).iloc[:-1].to_parquet(path)
@@ -98,10 +119,11 @@ def test_role_changes_of_another_run_are_not_drawn(site: Path) -> None:
         write_page(draw=every_study())
 
 
-def test_runs_are_links_where_a_server_is_named(site: Path) -> None:
-    assert '<a href="http' not in PAGE.read_text()
-    linked = write_page(Path("linked.html"), "https://mlflow.example/").read_text()
+def test_runs_are_links_to_the_ui_or_to_a_server(site: Path) -> None:
     run = pd.read_csv("reports/runs.csv").query("cell == 'digits-r20-r8-orc-s0'")["run_id"].item()
+    link = '<a href="http://127.0.0.1:5000/#/runs/{0}">{0}</a>'
+    assert link.format(run) in PAGE.read_text()
+    linked = write_page(Path("linked.html"), "https://mlflow.example/").read_text()
     assert f'<a href="https://mlflow.example/#/runs/{run}">{run}</a>' in linked
     with pytest.raises(UserError, match="does not begin with http"):
         write_page(Path("linked.html"), "javascript:alert(1)")
@@ -110,9 +132,9 @@ def test_runs_are_links_where_a_server_is_named(site: Path) -> None:
 def test_pictures_that_would_not_fit_are_linked(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "PICTURES_BYTES", PICTURE.stat().st_size)
+    monkeypatch.setattr(pictures, "PICTURES_BYTES", PICTURE.stat().st_size)
     text = write_page(Path("small.html")).read_text()
-    # In the order of the page: the curves fit, the roles no longer do, the smaller cost does.
+    # In the order of the page: the curves fit, roles and classes do not, the smaller cost does.
     assert text.count("<svg") == 2
     assert f'<a href="roles/default/{KEY}.svg">' in text
 
@@ -122,4 +144,4 @@ def test_tables_of_twenty_studies_and_all_the_pictures_there_is_room_for_are_5_m
     studies = text.count("<section id=") - 1
     without = len(re.sub("<svg.*?</svg>", "", text, flags=re.DOTALL).encode())
     assert len(text.encode()) < FIVE_MB
-    assert build.PICTURES_BYTES + without / studies * 20 < FIVE_MB
+    assert pictures.PICTURES_BYTES + without / studies * 20 < FIVE_MB

@@ -1,8 +1,10 @@
-"""What the picture of a run's roles shows, and that the longest run's is drawn in seconds."""
+"""What the picture of a run's roles shows, and that the longest run's is small, and its table too.
+
+How long they take: ``benchmarks/role_events.py``.
+"""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +37,7 @@ def test_the_panels_show_the_frames() -> None:
 
 
 @pytest.mark.parametrize("changes", [20_000, STEPS])
-def test_a_hundred_thousand_iterations_are_drawn_in_5_s_from_5_mb(
+def test_of_a_hundred_thousand_iterations_the_table_has_5_mb_and_the_picture_an_eighth_of_one(
     changes: int, tmp_path: Path
 ) -> None:
     random = np.random.default_rng(0)
@@ -53,11 +55,9 @@ def test_a_hundred_thousand_iterations_are_drawn_in_5_s_from_5_mb(
     role_table(tmp_path, STUDENTS).to_parquet(path, index=False)
     assert path.stat().st_size <= 5_000_000
 
-    start = time.process_time()
     validation = [{name: 50.0 for name in STUDENTS}] * EPOCHS
     read = pd.read_parquet(path)
     frames = role_frames(RoleLog(read, STUDENTS, EPOCHS, STEPS // EPOCHS, validation))
     drawn = svg(role_figure(frames, "long"))
-    assert time.process_time() - start <= 5
     assert len(drawn) < 120_000
     assert frames.by_epoch["changes"].sum() == changes

@@ -154,7 +154,7 @@ def train(processes: Processes, task: Task) -> dict[str, Any]:
 
     method.step = noted_step  # type: ignore[method-assign]
     dist.all_reduce = noted_reduce
-    folder, progress = Path(task.folder), Progress("test", 1, 1, shown=False)
+    folder, progress = Path(task.folder), Progress("test", 1, 1, speaks=False)
     log: Log = RunLog(folder) if processes.leads else Unwritten(folder)
     stopped = ""
     done = Progressed()

@@ -37,6 +37,7 @@ def test_the_same_weights_are_evaluated_once(
     (pivot,) = (name for name, net in result.networks.items() if net.role == "pivot")
     seen = result.networks[pivot]
     assert result.pivot_before == seen.last.top1 == seen.best.top1
+    assert result.pivot_before_class_top1 == seen.last.class_top1
     # Another architecture's weights never stand for them.
     target = module.evaluate_cell(study, key, "cpu").target
     assert target == result.target and target.last.top1 != seen.last.top1

@@ -8,7 +8,17 @@ import pandas as pd
 import pytest
 
 from orc_repro.errors import UserError
-from orc_repro.stages.roles import Tenure, read_roles, summary, tenures, written
+from orc_repro.stages.roles import (
+    Form,
+    Tenure,
+    as_bytes,
+    form_of,
+    read_roles,
+    summary,
+    tenures,
+    tidy,
+    write,
+)
 
 CHANGES = pd.DataFrame(
     {
@@ -38,11 +48,28 @@ def test_the_summary_has_shares_of_all_iterations() -> None:
     ]
 
 
+def test_a_tidy_table_has_a_row_for_each_candidate_at_each_change() -> None:
+    # Of the candidates, c alone was scored besides a in the end; b never.
+    scored = CHANGES.assign(**{"score/c": [0.7, 0.4, float("nan")]})
+    table = tidy(scored)
+    assert as_bytes(table, Form.CSV).decode().splitlines() == [
+        "step,epoch,network,change,teaches,score",
+        "0,0,a,promoted,True,0.5",
+        "0,0,c,,False,0.7",
+        "3,0,a,demoted,False,0.9",
+        "3,0,c,,False,0.4",
+        "10,1,a,promoted,True,0.25",
+        "10,1,c,promoted,True,",
+    ]
+    assert tidy(scored.iloc[:0]).columns.tolist() == table.columns.tolist()
+
+
 @pytest.mark.parametrize("name", ["roles.csv", "roles.parquet"])
-def test_the_table_is_written_as_it_is(name: str, tmp_path: Path) -> None:
-    path = written(CHANGES, tmp_path / name)
+def test_the_table_is_the_same_in_every_form(name: str, tmp_path: Path) -> None:
+    table = tidy(CHANGES)
+    path = write(table, tmp_path / name, form_of(tmp_path / name))
     read = pd.read_csv(path, keep_default_na=False) if ".csv" in name else pd.read_parquet(path)
-    pd.testing.assert_frame_equal(read, CHANGES, check_dtype=False)
+    pd.testing.assert_frame_equal(read.astype({"network": str}), table.astype({"network": str}))
 
 
 def test_what_cannot_be_read_or_written_is_a_sentence(
@@ -55,8 +82,8 @@ def test_what_cannot_be_read_or_written_is_a_sentence(
     Path("roles/cell.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(UserError, match="is damaged"):
         read_roles("cell")
-    with pytest.raises(UserError, match=r"must end with \.csv or \.parquet"):
-        written(CHANGES, tmp_path / "roles.txt")
+    with pytest.raises(UserError, match=r"must end with \.csv or \.parquet, or --format"):
+        form_of(tmp_path / "roles.txt")
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(UserError, match="cannot be written"):
-        written(CHANGES, tmp_path / "folder.csv")
+        write(CHANGES, tmp_path / "folder.csv", Form.CSV)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import pytest
 import torch
@@ -19,11 +20,11 @@ from orc_repro.interruption import Interruption
 from orc_repro.project import run_folder
 from orc_repro.published.tables import Cell
 from orc_repro.report.statistics import summarise
-from orc_repro.tracking import store
+from orc_repro.tracking import machine, sender, store
 from orc_repro.tracking.delivery import deliver
 from orc_repro.tracking.description import chain_of, in_words
 from orc_repro.tracking.finals import row_metrics, row_status
-from orc_repro.tracking.keys import MOST_KEYS, OTHER_KEYS, wanted_keys
+from orc_repro.tracking.keys import MOST_KEYS, OTHER_KEYS, SYSTEM_KEYS, wanted_keys
 from orc_repro.tracking.notes import NOTE, quotation, spoken
 from orc_repro.tracking.places import Place, top1_accuracy
 from orc_repro.tracking.tracker import Tracker
@@ -138,25 +139,62 @@ def test_what_an_earlier_version_began_goes_on_there_and_nothing_doubles(data: M
     assert len(runs("seed", "orc/cifar100/cifar100-vgg13-vgg8")) == 1
 
 
-def test_system_metrics_only_if_asked_for(data: Manifest) -> None:
-    make_run(identity(data, "kd", 0))
+def test_what_was_drawn_of_a_run_is_shown_with_it_once(data: Manifest, tmp_path: Path) -> None:
+    folder = make_run(identity(data))
+    figure = tmp_path / "figure.svg"
+    figure.write_text("<svg/>")
+    client = store.open_client()
+    (run,) = runs("seed")
+
+    def shown() -> dict[str, int]:
+        return {f.path: f.file_size for f in client.list_artifacts(run.info.run_id, "roles")}
+
+    assert deliver(folder, SETTINGS, {"roles": [figure]}) is None
+    assert shown() == {"roles/figure.svg": 6}
+    place = Path(unquote(urlparse(run.info.artifact_uri).path)) / "roles/figure.svg"
+    place.unlink()  # what is sent again comes back
+    assert deliver(folder, SETTINGS, {"roles": [figure]}) is None
+    assert shown() == {}
+    figure.write_text("<svg></svg>")
+    assert deliver(folder, SETTINGS, {"roles": [figure]}) is None
+    assert shown() == {"roles/figure.svg": 11}
+
+
+def test_the_machine_is_watched_in_long_runs_if_asked_for(
+    data: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = SETTINGS.model_copy(update={"system_metrics_every_seconds": 0.1})
+    make_run(identity(data, "kd", 0), settings=settings)
+    monkeypatch.setattr(sender, "LONG_RUN_S", 0.0)
+    make_run(identity(data, "kd", 2))
     who = identity(data, "kd", 1)
     folder = run_folder(who.fingerprint)
     about = who.description(torch.device("cpu"))
     folder.mkdir(parents=True)
     tracker = Tracker(folder, about, settings, resumed=False, stop=Interruption())
 
-    def sampled(seed: str) -> bool:
+    def sampled(seed: str) -> set[str]:
         found = [run for run in runs("seed") if run.data.tags["seed"] == seed]
-        return any("system/cpu_utilization_percentage" in run.data.metrics for run in found)
+        return {key for run in found for key in run.data.metrics if key.startswith("system/")}
 
     end = time.monotonic() + 30
     while not sampled("1"):
         assert time.monotonic() < end
         time.sleep(0.2)
     tracker.finish("KILLED", "enough")
-    assert not sampled("0")
+    host = {f"system/{name}" for name in machine.OF_THE_HOST}
+    assert host <= sampled("1") <= host | {f"system/gpu_0_{name}" for name in machine.OF_A_GPU}
+    assert sampled("0") == sampled("2") == set()
+
+
+@pytest.mark.parametrize(
+    ("visible", "own"), [("", 0), ("3", 3), ("5,1", 5), ("GPU-8932f937", 0), ("-1", 0)]
+)
+def test_of_several_gpus_the_runs_own_is_watched(
+    visible: str, own: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert machine.own_gpu() == own
 
 
 @pytest.mark.parametrize(
@@ -212,6 +250,9 @@ def test_no_run_has_more_than_sixty_metrics() -> None:
     assert len(kept) == MOST_KEYS - OTHER_KEYS - 9
     assert kept >= {*common, *(f"net{i}/val_top1" for i in range(9))}
     assert "net8/train_top1" in kept and "net8/ce" not in kept
+    watched = wanted_keys(names, networks=9, watched=True)
+    assert watched < kept and len(watched) == len(kept) - SYSTEM_KEYS
+    assert len(machine.OF_THE_HOST) + len(machine.OF_A_GPU) == SYSTEM_KEYS
 
 
 def test_every_group_of_the_parameters_keeps_all_its_metrics() -> None:

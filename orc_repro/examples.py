@@ -1,0 +1,59 @@
+"""What ``orc-repro COMMAND --help`` ends with: lines that work as they are."""
+
+from __future__ import annotations
+
+_SEARCH = "studies/search/group_temperature_promotion_digits.yaml"
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "plan": ("orc-repro plan",),
+    "prepare": (
+        "orc-repro prepare digits",
+        "orc-repro prepare cifar100 --study studies/table02_cifar100",
+    ),
+    "pretrain": (
+        "orc-repro pretrain digits-resnet20-digits-s0",
+        "orc-repro pretrain digits-resnet20-digits-s0 --device cpu --restart",
+    ),
+    "assist": (
+        "orc-repro assist cifar10-small-r20-r8-takd-resnet14-cifar10-pretraining-s0"
+        " --study studies/pools/cifar10-small",
+    ),
+    "train": (
+        "orc-repro train digits-r20-r8-orc-s0",
+        "orc-repro train digits-r20-r8-orc-s0 --plan",
+        "ORC_DEVICE=cuda:1 orc-repro train cifar100-r56-r20-orc-s0 --study studies/pools/cifar100",
+    ),
+    "search": (f"orc-repro search {_SEARCH}", f"orc-repro search {_SEARCH} --workers 4"),
+    "promote": (f"orc-repro promote {_SEARCH}",),
+    "evaluate": ("orc-repro evaluate digits-r20-r8-orc-s0",),
+    "report": ("orc-repro report", "orc-repro report --study studies/peers_cifar10"),
+    "page": (
+        "orc-repro page",
+        "orc-repro page --runs-at https://mlflow.example.org --to page.html",
+    ),
+    "table": ("orc-repro table", "orc-repro table --study studies/peers_cifar10"),
+    "methods": ("orc-repro methods",),
+    "tables": ("orc-repro tables", "orc-repro tables table03"),
+    "run": (
+        "orc-repro run --workers 2",
+        "orc-repro run train@digits-r20-r8-orc-s0",
+        "orc-repro run --table table02 cifar100-r56-r20-orc-s1",
+    ),
+    "status": ("orc-repro status", "orc-repro status table02"),
+    "roles": (
+        "orc-repro roles digits-r20-r8-orc-s0",
+        "orc-repro roles digits-r20-r8-orc-s0 --format csv | head",
+        "orc-repro roles digits-r20-r8-orc-s0 --to roles.parquet",
+    ),
+    "check": ("orc-repro check",),
+    "sync": ("orc-repro sync", "MLFLOW_TRACKING_URI=https://mlflow.example.org orc-repro sync"),
+    "register": ("orc-repro register default",),
+    "ui": ("orc-repro ui", "orc-repro ui --port 5050"),
+}
+"""By command."""
+
+
+def shown(command: str) -> str:
+    """The end of a command's help; a paragraph a line, as that is what keeps lines apart."""
+    words = EXAMPLES[command]
+    return "\n\n".join(["Example:" if len(words) == 1 else "Examples:", *words])
