@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from pathlib import Path
@@ -232,6 +233,58 @@ def run_command(
         run_pipeline([job.address for job in named])
     else:
         run_side_by_side(with_all_before(named, jobs), workers)
+
+
+@app.command("queue")
+def queue_command(
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0.01, help="Stop in order after so long.")
+    ] = None,
+    study: Annotated[
+        list[str] | None, typer.Option("--study", help="Only studies of this name, as 'table0*'.")
+    ] = None,
+    share: Annotated[
+        str, typer.Option("--share", help="I/N: one of N machines that share nothing.")
+    ] = "1/1",
+    device: DeviceOption = "auto",
+    show: Annotated[bool, typer.Option("--list", help="Show the queue, and do nothing.")] = False,
+) -> None:
+    """Work off the cells of all studies, the most wanted first, and without DVC."""
+    from orc_repro.queue.order import read_entries, shared
+    from orc_repro.queue.show import lines
+    from orc_repro.queue.work import work
+
+    part = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", share)
+    if part is None or int(part[1]) > int(part[2]):
+        raise UserError(f"--share is '{one_line(share)}'; it must be I/N, as 2/3")
+    entries = shared(read_entries(study or [], load_params()), int(part[1]), int(part[2]))
+    print("\n".join(lines(entries) if show else work(entries, device, minutes)))
+
+
+@app.command("import")
+def import_command(folder: Path) -> None:
+    """Take over what was trained in another copy of the project, after it was verified."""
+    from orc_repro.queue.bring import bring
+
+    taken, refused = bring(folder)
+    for line in [*taken, *refused]:
+        print(line)
+    if refused:
+        raise UserError(f"{len(refused)} of the runs in {folder} do not fit, and were left there")
+
+
+@app.command("certify")
+def certify_command(
+    study: Annotated[
+        list[str] | None, typer.Option("--study", help="Only studies of this name, as 'table0*'.")
+    ] = None,
+) -> None:
+    """Tell DVC of results that were made without it, where they are what it would have made."""
+    from orc_repro.queue.certify import certify
+    from orc_repro.queue.order import read_entries
+
+    for line in certify(read_entries(study or [], load_params())):
+        print(line)
 
 
 @app.command("status")

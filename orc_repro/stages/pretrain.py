@@ -17,21 +17,16 @@ from orc_repro.training.device import pick_device, set_up
 from orc_repro.training.networks import build_network, build_networks, save_weights
 
 
-def pretrain(study: Study, key: str, device: str = "auto", restart: bool = False) -> bool:
-    """Train a pivot alone; writes ``weights/pivots/<key>.safetensors`` of its last epoch.
-
-    Returns:
-        False if that was done before, and nothing had to be.
-    """
+def identify_pivot(study: Study, key: str) -> Identity:
+    """A pivot's identity; needs its prepared data."""
     pivot = study.pivot(key)
-    alone = Group(pivot=None, students=(pivot.network,), target=pivot.network)
-    identity = Identity(
+    return Identity(
         study=study.name,
         key=key,
         experiment="orc/pivots",
         dataset=pivot.dataset,
         group_name=pivot.network,
-        group=alone,
+        group=Group(pivot=None, students=(pivot.network,), target=pivot.network),
         recipe_name=pivot.recipe,
         recipe=study.params.recipes[pivot.recipe],
         method_name="pretrain",
@@ -41,17 +36,13 @@ def pretrain(study: Study, key: str, device: str = "auto", restart: bool = False
         starts_from="random weights",
         command=f"orc-repro pretrain {key}{study_option(study)}",
     )
-    return _train_once(study, identity, {}, PIVOTS, device, restart)
 
 
-def assist(study: Study, key: str, device: str = "auto", restart: bool = False) -> bool:
-    """Train an assistant of a chain, as the target of what is larger in its group.
-
-    Writes ``weights/assistants/<key>.safetensors`` of its last epoch. Returns as :func:`pretrain`.
-    """
+def identify_assistant(study: Study, key: str) -> Identity:
+    """An assistant's identity; needs its prepared data and its teachers' weights."""
     assistant = study.assistant(key)
     method = study.params.methods[assistant.method]
-    identity = Identity(
+    return Identity(
         study=study.name,
         key=key,
         experiment="orc/assistants",
@@ -67,7 +58,24 @@ def assist(study: Study, key: str, device: str = "auto", restart: bool = False) 
         starts_from=digest_of(assistant.teachers),
         command=f"orc-repro assist {key}{study_option(study)}",
     )
-    return _train_once(study, identity, assistant.teachers, ASSISTANTS, device, restart)
+
+
+def pretrain(study: Study, key: str, device: str = "auto", restart: bool = False) -> bool:
+    """Train a pivot alone; writes ``weights/pivots/<key>.safetensors`` of its last epoch.
+
+    Returns:
+        False if that was done before, and nothing had to be.
+    """
+    return _train_once(study, identify_pivot(study, key), {}, PIVOTS, device, restart)
+
+
+def assist(study: Study, key: str, device: str = "auto", restart: bool = False) -> bool:
+    """Train an assistant of a chain, as the target of what is larger in its group.
+
+    Writes ``weights/assistants/<key>.safetensors`` of its last epoch. Returns as :func:`pretrain`.
+    """
+    identity, teachers = identify_assistant(study, key), study.assistant(key).teachers
+    return _train_once(study, identity, teachers, ASSISTANTS, device, restart)
 
 
 def _train_once(
