@@ -23,8 +23,8 @@ TIERS: tuple[tuple[str, ...], ...] = (
     ("*",),
     ("table03_*",),
 )
-"""Studies by name, what is most wanted first: the headline, the pairs that most methods quote, what
-takes the method apart, all others, and last the one that takes a hundred times as long.
+"""Studies by name, what is most wanted first: the headline, the pairs that most methods
+quote, what takes the method apart, all others, and last the one that takes a hundred times as long.
 """
 
 

@@ -45,7 +45,8 @@ class Work:
     Attributes:
         device: where everything is trained.
         done: stages whose outputs are there.
-        failed: stages that ended with an error, by its sentence.
+        failed: stages that ended with an error, by its sentence; those that need them, and
+            datasets that are not here, by none.
         count: how many stages this process has worked off.
     """
 
@@ -111,8 +112,11 @@ class Work:
                 try:
                     _do(job.kind, study, key, self.device)
                 except UserError as error:
-                    self.failed[job.address] = str(error)
-                    print(f"{job.stage} failed: {error}", file=sys.stderr, flush=True)
+                    # A machine need not have every dataset; what is on one waits for another.
+                    without_data = job.kind == "prepare"
+                    self.failed[job.address] = "" if without_data else str(error)
+                    what = "is passed over" if without_data else "failed"
+                    print(f"{job.stage} {what}: {error}", file=sys.stderr, flush=True)
                     return True
                 self.count += 1
                 print(f"{job.stage} done in {time.monotonic() - began:.0f} s", flush=True)
@@ -127,7 +131,7 @@ class Work:
 
     def first_failure(self) -> str:
         """The sentence of the stage that failed first; empty if none did."""
-        return next(iter(self.failed.values()), "")
+        return next(filter(None, self.failed.values()), "")
 
 
 def _do(kind: str, study: Study, key: str, device: str) -> None:
@@ -166,7 +170,7 @@ def work(entries: Sequence[Entry], device: str, minutes: float | None) -> list[s
         why = f"{minutes:g} minutes are over; the same command goes on"
     measured = sum(is_measured(under_way.studies[e.owner], e.key) for e in entries)
     line = f"{under_way.count} stages done, {measured} of {len(entries)} cells measured; {why}"
-    if under_way.failed:
+    if under_way.first_failure():
         failed = sum(map(bool, under_way.failed.values()))
         raise UserError(f"{line}; {failed} stages failed, first: {under_way.first_failure()}")
     return [line]

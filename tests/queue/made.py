@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,12 @@ __all__ = ["CELLS", "EPOCHS", "PIVOT", "STEPS", "inside", "make"]
 
 def make(to: Path) -> Path:
     """Three cells and a pivot on digits, three epochs each; planned, and nothing more."""
-    copy_project(to, small(), {"groups": ["small"], "seeds": [0]})
+
+    def edit(params: dict[str, Any]) -> None:
+        small()(params)
+        params["checkpoints"]["every_seconds"] = 60
+
+    copy_project(to, edit, {"groups": ["small"], "seeds": [0]})
     command(to, "orc_repro", "plan")
     return to
 
