@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +91,7 @@ def _offered(folder: Path, studies: Studies) -> Offered:
             continue
         study = studies[owner]
         cells = study.cells
-        entries = (cells.pivots, cells.assistants, cells.cells)
+        entries: tuple[Collection[str], ...] = (cells.pivots, cells.assistants, cells.cells)
         for kind, known in zip(KINDS, entries, strict=True):
             if about.cell in known and cells.datasets:
                 return Offered(folder, study, kind, about.cell)

@@ -15,7 +15,7 @@ from orc_repro.queue.claims import take
 from orc_repro.stages import run as run_module
 from orc_repro.tracking.outcome import read_outcome
 from orc_repro.tracking.records import metrics_log
-from tests.queue.made import CELLS, EPOCHS, PIVOT, STEPS, inside, make
+from tests.queue.made import CELLS, EPOCHS, STEPS, inside, make
 from tests.reliability.machine import outputs, run_folder, start, wait_for_progress
 from tests.stages.commands import orc_repro
 
@@ -118,7 +118,7 @@ def test_a_clock_and_a_person_both_stop_it_in_order(project: Path) -> None:
     ended = read_outcome(folder)
     assert ended is not None and ended.status == "KILLED" and "SIGALRM" in ended.reason
     process = start(project, "queue", "--device", "cpu")
-    assert wait_for_progress(process, project, PIVOT)
+    assert wait_for_progress(process, project, CELLS[0])
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 143 and "stopped by SIGTERM" in said.splitlines()[-1]
