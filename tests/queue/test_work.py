@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from orc_repro.errors import UserError
 from orc_repro.interruption import Interruption
 from orc_repro.progress import Progress
 from orc_repro.queue.claims import take
+from orc_repro.stages import prepare, pretrain
 from orc_repro.stages import run as run_module
 from orc_repro.tracking.outcome import read_outcome
 from orc_repro.tracking.records import metrics_log
@@ -151,9 +153,6 @@ def test_what_others_work_on_is_passed_over(
 def test_a_stage_that_fails_stops_what_needs_it_and_nothing_else(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orc_repro.errors import UserError
-    from orc_repro.stages import pretrain
-
     def fail(*_: object) -> bool:
         raise UserError("the pivot is ill")
 
@@ -165,6 +164,20 @@ def test_a_stage_that_fails_stops_what_needs_it_and_nothing_else(
         "orc-repro: 3 stages done, 1 of 3 cells measured; nothing is left to do here;"
         " 1 stages failed, first: the pivot is ill"
     )
+
+
+def test_a_dataset_that_is_not_here_is_passed_over(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise UserError("no images")
+
+    monkeypatch.setattr(prepare, "prepare", fail)
+    with inside(project):
+        code, said = orc_repro(capsys, "queue", "--device", "cpu")
+    assert code == 0
+    assert said.count("prepare@digits is passed over: no images") == 1
+    assert "0 stages done, 0 of 3 cells measured; nothing is left to do here" in said
 
 
 def test_what_is_asked_for_wrongly_is_said(
