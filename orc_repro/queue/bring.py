@@ -75,12 +75,12 @@ def bring(source: Path) -> tuple[list[str], list[str]]:
         try:
             offered.append(_offered(folder, studies))
         except UserError as error:
-            refused.append(f"refused: {folder.name}: {error}")
+            refused.append(f"refused: {folder.name}: {one_line(str(error))}")
     for one in sorted(offered, key=lambda one: one.rank):
         try:
             taken.append(f"{one.key}: {_take(one, source)}")
         except UserError as error:
-            refused.append(f"refused: {one.key}: {error}")
+            refused.append(f"refused: {one.key}: {one_line(str(error))}")
     return taken, refused
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import signal
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -17,7 +19,7 @@ from orc_repro.stages import prepare, pretrain
 from orc_repro.stages import run as run_module
 from orc_repro.tracking.outcome import read_outcome
 from orc_repro.tracking.records import metrics_log
-from tests.queue.made import CELLS, EPOCHS, STEPS, inside, make
+from tests.queue.made import CELLS, EPOCHS, PIVOT, STEPS, inside, make
 from tests.reliability.machine import outputs, run_folder, start, wait_for_progress
 from tests.stages.commands import orc_repro
 
@@ -148,6 +150,26 @@ def test_what_others_work_on_is_passed_over(
             assert "running" in said
         code, said = orc_repro(capsys, "queue", "--device", "cpu")
         assert code == 0 and "3 of 3 cells measured" in said
+
+
+def test_it_waits_for_what_others_do_only_if_all_that_is_left_needs_it(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with inside(project):
+        claim = take("dvc.yaml:pretrain@" + PIVOT)
+        assert claim is not None
+        claim.__enter__()
+        left: list[int] = []
+
+        def give_back(_: float) -> None:
+            left.append(len(list(Path("results/default/evaluated").glob("*"))))
+            claim.__exit__(None, None, None)
+
+        clock = SimpleNamespace(sleep=give_back, monotonic=time.monotonic)
+        monkeypatch.setattr("orc_repro.queue.work.time", clock)
+        code, said = orc_repro(capsys, "queue", "--device", "cpu")
+    assert code == 0 and "3 of 3 cells measured" in said
+    assert left == [1]  # training alone needs no pivot
 
 
 def test_a_stage_that_fails_stops_what_needs_it_and_nothing_else(
