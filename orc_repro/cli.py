@@ -55,6 +55,33 @@ def prepare_command(dataset: str, study: StudyOption = DEFAULT_STUDY) -> None:
     print(f"{dataset}: {counts}; {manifest.num_classes} classes")
 
 
+@app.command("subset")
+def subset_command(
+    name: str,
+    source: Annotated[
+        Path, typer.Option("--from", help="torchvision's folder, a train/ test/ tree, or an .npz.")
+    ],
+    to: Annotated[Path, typer.Option("--to", help="The folder to make.")],
+    train_per_class: Annotated[int, typer.Option(min=1)],
+    test_per_class: Annotated[int, typer.Option(min=1)],
+    every_class: Annotated[int, typer.Option(min=1, max=50, help="Each N-th class only.")] = 1,
+) -> None:
+    """Draw a few images of each class of cifar10 or cifar100, the same from any copy of it."""
+    from orc_repro.data.subset import CLASSES, write_subset
+
+    if name not in CLASSES:
+        raise UserError(f"'{one_line(name)}' must be one of {', '.join(CLASSES)}")
+    counts = write_subset(
+        "cifar10" if name == "cifar10" else "cifar100",
+        source,
+        to,
+        train_per_class=train_per_class,
+        test_per_class=test_per_class,
+        every_class=every_class,
+    )
+    print(f"{to}: {counts['train']:,} train, {counts['test']:,} test")
+
+
 @app.command("pretrain")
 def pretrain_command(
     pivot: str,

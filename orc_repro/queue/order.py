@@ -17,14 +17,18 @@ from orc_repro.yaml_files import read_yaml
 
 TIERS: tuple[tuple[str, ...], ...] = (
     ("default",),
+    ("scaled_tuning",),
+    ("scaled_table*",),
+    ("scaled_*",),
     ("table01_*",),
     ("table02_*", "table04_*"),
     ("table05_*", "table06_*", "table07_*", "table08_*", "table09_*", "table10_*"),
     ("*",),
     ("table03_*",),
 )
-"""Studies by name, what is most wanted first: the headline, the pairs that most methods
-quote, what takes the method apart, all others, and last the one that takes a hundred times as long.
+"""Studies by name, what is most wanted first: the scaled reproduction (every claim in the time of
+one cell of full size, and its tuning before all), the headline, the pairs that most methods quote,
+what takes the method apart, all others, and last the one that takes a hundred times as long.
 """
 
 

@@ -61,6 +61,7 @@ def test_a_training_is_iterations_times_images_and_shown_in_large_units() -> Non
 
 
 def test_studies_stand_by_the_pattern_that_says_most() -> None:
+    assert tier_of("scaled_tuning") < tier_of("scaled_ablations") < tier_of("table01_cifar10")
     assert tier_of("table01_cifar10") < tier_of("table02_cifar100") == tier_of("table04_cifar100")
     assert tier_of("table02_cifar100") < tier_of("table05_teachings") < tier_of("peers_cifar10")
     assert tier_of("a study of one's own") == tier_of("peers_cifar10") < tier_of("table03_imagenet")
