@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: install repro table test tables-small soak bench bench-gpu lint types check ui clean
+.PHONY: install repro table test tables-small scaled-data soak bench bench-gpu lint types check ui clean
 
 install: $(VENV)/installed
 
@@ -28,6 +28,12 @@ test: install ## every test; those on real CIFAR images are skipped where there 
 tables-small: install ## every stage of every table with a handful of images, through DVC
 	rm -rf $(VENV)/tables-small
 	$(BIN)/python -m tests.tables_small $(VENV)/tables-small $(foreach s,$(STUDIES),'$(s)')
+
+scaled-data: install ## the images of reports/protocol.md, from CIFAR in data/raw (or CIFAR10=, CIFAR100=)
+	$(BIN)/orc-repro subset cifar10 --from $(or $(CIFAR10),data/raw) --to data/raw/cifar10-3k \
+	  --train-per-class 400 --test-per-class 200
+	$(BIN)/orc-repro subset cifar100 --from $(or $(CIFAR100),data/raw) --to data/raw/cifar100-3k \
+	  --train-per-class 200 --test-per-class 100 --every-class 5
 
 soak: install ## runs killed KILLS times in all, wherever; they must come out the same (20 minutes)
 	ORC_KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -s tests/reliability/test_kills.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from pathlib import Path
@@ -77,6 +78,33 @@ def list_command(dataset: str, study: StudyOption = DEFAULT_STUDY) -> None:
     if listing is None:
         raise UserError(f"{dataset} needs no listing; DVC looks at its files")
     print(f"{listing_of(dataset)}: {listing.files:,} files, {listing.bytes / 1e9:,.1f} GB")
+
+
+@app.command("subset")
+def subset_command(
+    name: str,
+    source: Annotated[
+        Path, typer.Option("--from", help="torchvision's folder, a train/ test/ tree, or an .npz.")
+    ],
+    to: Annotated[Path, typer.Option("--to", help="The folder to make.")],
+    train_per_class: Annotated[int, typer.Option(min=1)],
+    test_per_class: Annotated[int, typer.Option(min=1)],
+    every_class: Annotated[int, typer.Option(min=1, max=50, help="Each N-th class only.")] = 1,
+) -> None:
+    """Draw a few images of each class of cifar10 or cifar100, the same from any copy of it."""
+    from orc_repro.data.subset import CLASSES, write_subset
+
+    if name not in CLASSES:
+        raise UserError(f"'{one_line(name)}' must be one of {', '.join(CLASSES)}")
+    counts = write_subset(
+        "cifar10" if name == "cifar10" else "cifar100",
+        source,
+        to,
+        train_per_class=train_per_class,
+        test_per_class=test_per_class,
+        every_class=every_class,
+    )
+    print(f"{to}: {counts['train']:,} train, {counts['test']:,} test")
 
 
 @app.command("pretrain")
@@ -304,6 +332,58 @@ def run_command(
         run_pipeline([job.address for job in named])
     else:
         run_side_by_side(with_all_before(named, jobs), workers)
+
+
+@app.command("queue")
+def queue_command(
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0.01, help="Stop in order after so long.")
+    ] = None,
+    study: Annotated[
+        list[str] | None, typer.Option("--study", help="Only studies of this name, as 'table0*'.")
+    ] = None,
+    share: Annotated[
+        str, typer.Option("--share", help="I/N: one of N machines that share nothing.")
+    ] = "1/1",
+    device: DeviceOption = "auto",
+    show: Annotated[bool, typer.Option("--list", help="Show the queue, and do nothing.")] = False,
+) -> None:
+    """Work off the cells of all studies, the most wanted first, and without DVC."""
+    from orc_repro.queue.order import read_entries, shared
+    from orc_repro.queue.show import lines
+    from orc_repro.queue.work import work
+
+    part = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", share)
+    if part is None or int(part[1]) > int(part[2]):
+        raise UserError(f"--share is '{one_line(share)}'; it must be I/N, as 2/3")
+    entries = shared(read_entries(study or [], load_params()), int(part[1]), int(part[2]))
+    print("\n".join(lines(entries) if show else work(entries, device, minutes)))
+
+
+@app.command("import")
+def import_command(folder: Path) -> None:
+    """Take over what was trained in another copy of the project, after it was verified."""
+    from orc_repro.queue.bring import bring
+
+    taken, refused = bring(folder)
+    for line in [*taken, *refused]:
+        print(line)
+    if refused:
+        raise UserError(f"{len(refused)} of the runs in {folder} do not fit, and were left there")
+
+
+@app.command("certify")
+def certify_command(
+    study: Annotated[
+        list[str] | None, typer.Option("--study", help="Only studies of this name, as 'table0*'.")
+    ] = None,
+) -> None:
+    """Tell DVC of results that were made without it, where they are what it would have made."""
+    from orc_repro.queue.certify import certify
+    from orc_repro.queue.order import read_entries
+
+    for line in certify(read_entries(study or [], load_params())):
+        print(line)
 
 
 @app.command("status")

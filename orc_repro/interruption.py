@@ -1,4 +1,4 @@
-"""Being asked to stop: by a signal, or because whoever started this process is gone.
+"""Being asked to stop: by a signal, by a clock, or because whoever started this process is gone.
 
 DVC that is told to terminate leaves its command running, and the lock says nothing of the result.
 So a run that DVC started looks now and then whether DVC is still there, and stops if it is not.
@@ -18,8 +18,12 @@ import psutil
 from orc_repro.errors import Interrupted
 
 SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM")
+    if hasattr(signal, name)
 )
+TIME_IS_UP = "SIGALRM"
+"""The signal of a clock that this process has set itself."""
 RUNNER = "ORC_RUN_PID"
 """Environment variable: the processes that started this one, and must outlive it."""
 SAME_REQUEST_S = 0.5
@@ -30,8 +34,9 @@ SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "fish", "cmd.exe"})
 class Interruption:
     """Use as a context manager around work that can stop in an orderly way.
 
-    The first SIGINT, SIGTERM or SIGHUP is remembered as :attr:`requested`; a second one ends the
-    process at once. Two within half a second are one request that came on two ways.
+    The first SIGINT, SIGTERM, SIGHUP or SIGALRM is remembered as :attr:`requested`; a second one
+    ends the process at once. Two within half a second are one request that came on two ways, and a
+    clock is no person who has lost patience.
     """
 
     def __init__(self) -> None:
@@ -56,8 +61,8 @@ class Interruption:
             signal.signal(number, former)  # type: ignore[arg-type]
 
     def _remember(self, number: int, _: FrameType | None) -> None:
-        now = time.monotonic()
-        if self._signal is not None and now - self._asked > SAME_REQUEST_S:
+        now, clock = time.monotonic(), signal.Signals(number).name == TIME_IS_UP
+        if self._signal is not None and not clock and now - self._asked > SAME_REQUEST_S:
             os._exit(128 + number)
         if self._signal is None:
             self._signal, self._asked = signal.Signals(number), now

@@ -21,7 +21,8 @@ def overview(params: Params) -> list[str]:
         base, usual = first.setdefault(method.kind, (name, method))
         told = SOURCES[method.kind]
         if base != name:
-            told = f"{base} with {', '.join(_changes(usual, method)) or 'nothing changed'}"
+            changes = ", ".join(_changes(usual, method))
+            told = f"{base} with {changes}" if changes else f"as {base}, to be tuned apart"
         lines.append(f"{name:<{width}}  {told}")
     return lines
 

@@ -38,10 +38,17 @@ def jobs_of(study: Path) -> list[Job]:
     Raises:
         UserError: a file of cells is missing or damaged.
     """
-    cells = _read(study)
+    jobs = {job.address: job for job in jobs_of_cells(study)}
+    report = f"{pipeline_of(study).as_posix()}:report"
+    return [*jobs.values(), Job(report, frozenset(jobs))]
+
+
+def jobs_of_cells(folder: Path) -> list[Job]:
+    """The stages of a study's or a pool's cells, each after those it waits for; see `jobs_of`."""
+    cells = _read(folder)
     jobs: dict[str, Job] = {}
     for dataset in dict.fromkeys(cell.dataset for cell in cells.cells.values()):
-        owner = study if cells.datasets else study.parent / POOLS / dataset
+        owner = folder if cells.datasets else folder.parent / POOLS / dataset
         pool = cells if cells.datasets else _read(owner)
         file = pipeline_of(owner).as_posix()
         prepare = f"{file}:prepare@{dataset}"
@@ -53,8 +60,7 @@ def jobs_of(study: Path) -> list[Job]:
             train, evaluate = f"{file}:train@{key}", f"{file}:evaluate@{key}"
             jobs[train] = Job(train, frozenset({prepare, first}))
             jobs[evaluate] = Job(evaluate, frozenset({train}))
-    report = f"{pipeline_of(study).as_posix()}:report"
-    return [*jobs.values(), Job(report, frozenset(jobs))]
+    return list(jobs.values())
 
 
 def find_study(name: str, root: Path = Path("studies")) -> Path:

@@ -21,6 +21,57 @@ from orc_repro.training.device import pick_device, set_up
 from orc_repro.training.networks import build_network, build_networks, save_weights
 
 
+def identify_pivot(study: Study, key: str, weights: Path | None = None) -> Identity:
+    """A pivot's identity; needs its prepared data, and the file of one that is given.
+
+    Args:
+        weights: where that file lies, if not where its declaration says.
+
+    Raises:
+        UserError: see :func:`given_file`.
+    """
+    pivot = study.pivot(key)
+    file = None if pivot.weights is None else given_file(pivot, pivot.weights, weights)
+    return Identity(
+        study=study.name,
+        key=key,
+        experiment="orc/pivots",
+        dataset=pivot.dataset,
+        group_name=pivot.network,
+        group=Group(pivot=None, students=(pivot.network,), target=pivot.network),
+        recipe_name=pivot.recipe,
+        recipe=study.params.recipes[pivot.recipe],
+        method_name="pretrain" if file is None else "given",
+        method=CeConfig(kind="ce"),
+        seed=pivot.seed,
+        manifest=manifest_of(pivot.dataset),
+        starts_from="random weights" if file is None else file_digest(file),
+        command=f"orc-repro pretrain {key}{study_option(study)}",
+    )
+
+
+def identify_assistant(study: Study, key: str) -> Identity:
+    """An assistant's identity; needs its prepared data and its teachers' weights."""
+    assistant = study.assistant(key)
+    method = study.params.methods[assistant.method]
+    return Identity(
+        study=study.name,
+        key=key,
+        experiment="orc/assistants",
+        dataset=assistant.dataset,
+        group_name=assistant.group,
+        group=study.params.groups[assistant.group].up_to(assistant.network),
+        recipe_name=assistant.recipe,
+        recipe=study.params.recipes[assistant.recipe],
+        method_name=assistant.method,
+        method=METHODS[method.kind].for_assistants(method),
+        seed=assistant.seed,
+        manifest=manifest_of(assistant.dataset),
+        starts_from=digest_of(assistant.teachers),
+        command=f"orc-repro assist {key}{study_option(study)}",
+    )
+
+
 def pretrain(
     study: Study,
     key: str,
@@ -42,36 +93,17 @@ def pretrain(
         UserError: see :func:`take` and ``Run.train``.
     """
     pivot = study.pivot(key)
-    file = None
-    if pivot.weights is not None:
-        file = given_file(pivot, pivot.weights, weights)
-    elif weights is not None:
+    if pivot.weights is None and weights is not None:
         raise UserError(
             f"{key} is declared to be trained; a pivot that is given has its weights'"
             " source, name or file, and min_top1 under its row's pivot.weights in study.yaml"
         )
-    alone = Group(pivot=None, students=(pivot.network,), target=pivot.network)
-    identity = Identity(
-        study=study.name,
-        key=key,
-        experiment="orc/pivots",
-        dataset=pivot.dataset,
-        group_name=pivot.network,
-        group=alone,
-        recipe_name=pivot.recipe,
-        recipe=study.params.recipes[pivot.recipe],
-        method_name="pretrain" if file is None else "given",
-        method=CeConfig(kind="ce"),
-        seed=pivot.seed,
-        manifest=manifest_of(pivot.dataset),
-        starts_from="random weights" if file is None else file_digest(file),
-        command=f"orc-repro pretrain {key}{study_option(study)}",
-    )
-    if pivot.weights is not None and file is not None:
-        with join(pick_device(device)) as processes:  # one is enough
-            least = pivot.weights.min_top1
-            return not processes.leads or take(study, identity, file, least, device, restart)
-    return _train_once(study, identity, {}, PIVOTS, device, restart)
+    identity = identify_pivot(study, key, weights)
+    if pivot.weights is None:
+        return _train_once(study, identity, {}, PIVOTS, device, restart)
+    file, least = given_file(pivot, pivot.weights, weights), pivot.weights.min_top1
+    with join(pick_device(device)) as processes:  # one is enough
+        return not processes.leads or take(study, identity, file, least, device, restart)
 
 
 def assist(study: Study, key: str, device: str = "auto", restart: bool = False) -> bool:
@@ -79,25 +111,8 @@ def assist(study: Study, key: str, device: str = "auto", restart: bool = False) 
 
     Writes ``weights/assistants/<key>.safetensors`` of its last epoch. Returns as :func:`pretrain`.
     """
-    assistant = study.assistant(key)
-    method = study.params.methods[assistant.method]
-    identity = Identity(
-        study=study.name,
-        key=key,
-        experiment="orc/assistants",
-        dataset=assistant.dataset,
-        group_name=assistant.group,
-        group=study.params.groups[assistant.group].up_to(assistant.network),
-        recipe_name=assistant.recipe,
-        recipe=study.params.recipes[assistant.recipe],
-        method_name=assistant.method,
-        method=METHODS[method.kind].for_assistants(method),
-        seed=assistant.seed,
-        manifest=manifest_of(assistant.dataset),
-        starts_from=digest_of(assistant.teachers),
-        command=f"orc-repro assist {key}{study_option(study)}",
-    )
-    return _train_once(study, identity, assistant.teachers, ASSISTANTS, device, restart)
+    identity, teachers = identify_assistant(study, key), study.assistant(key).teachers
+    return _train_once(study, identity, teachers, ASSISTANTS, device, restart)
 
 
 def _train_once(

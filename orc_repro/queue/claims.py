@@ -1,0 +1,146 @@
+"""Who works on what, among processes that share ``ORC_SCRATCH``: on one machine, or over a network.
+
+A claim is a file made exclusively, ``claims/<stage>/<number>``, which its holder touches now and
+then. The highest number counts. A claim that was not touched for long is taken over by making the
+next number, which one process alone can; nothing is moved or removed that somebody might be
+looking at. Ages are compared with a file written now, by the same file system, so no clocks have
+to agree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import uuid
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+from pydantic import ValidationError
+
+from orc_repro.files import read_file
+from orc_repro.interruption import SIGNALS, TIME_IS_UP
+from orc_repro.project import scratch
+from orc_repro.validation import Strict
+
+TOUCHED_EVERY_S = 20.0
+EXPIRES_AFTER_S = 300.0  # network file systems show another machine's touch a minute late
+RELEASED = (0, 0)
+
+
+class Holder(Strict):
+    """Who made a claim; of a process on this machine it is known whether it still runs."""
+
+    machine: str
+    process: int
+    began: float
+
+
+class Claim:
+    """A stage that this process alone works on; use as a context manager."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self._folder, self._number = folder, number
+        self._path = folder / f"{number:06d}"
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._stay, name="claim", daemon=True)
+
+    def __enter__(self) -> Claim:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        with contextlib.suppress(OSError):  # then it expires
+            os.utime(self._path, RELEASED)
+
+    def _stay(self) -> None:
+        while not self._over.wait(TOUCHED_EVERY_S):
+            with contextlib.suppress(OSError):  # a network that is away for a moment
+                if _highest(self._folder) != self._number:
+                    # This machine was asleep for long, and another works on it now.
+                    stop = next(s for s in SIGNALS if s.name != TIME_IS_UP)
+                    os.kill(os.getpid(), stop)
+                    return
+                os.utime(self._path)
+
+
+def take(stage: str) -> Claim | None:
+    """Claim a stage; None if somebody else has it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder = scratch() / "claims" / stage.replace("/", "_").replace(":", "_")
+    folder.mkdir(parents=True, exist_ok=True)
+    highest = _highest(folder)
+    if highest and _is_held(folder / f"{highest:06d}", folder):
+        return None
+    path = folder / f"{highest + 1:06d}"
+    try:
+        with path.open("x") as file:
+            json.dump(_me().model_dump(), file)
+    except FileExistsError:
+        return None  # somebody was faster
+    for number in range(1, highest + 1):  # whoever saw one of these has seen the last one, too
+        (folder / f"{number:06d}").unlink(missing_ok=True)
+    return Claim(folder, highest + 1)
+
+
+def is_claimed(stage: str) -> bool:
+    """Whether somebody works on a stage."""
+    folder = scratch() / "claims" / stage.replace("/", "_").replace(":", "_")
+    highest = _highest(folder)
+    return bool(highest) and _is_held(folder / f"{highest:06d}", folder)
+
+
+def _highest(folder: Path) -> int:
+    return max((int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit()), default=0)
+
+
+def _is_held(path: Path, folder: Path) -> bool:
+    try:
+        touched = path.stat().st_mtime
+        if touched == RELEASED[1] or _now(folder) - touched > EXPIRES_AFTER_S:
+            return False
+        holder = Holder.model_validate_json(read_file(path))
+    except FileNotFoundError:
+        return True  # taken over just now
+    except ValidationError:
+        return True  # half written; whoever was killed there did not touch it again
+    return holder.machine != _machine() or _runs(holder)
+
+
+def _now(folder: Path) -> float:
+    """The file system's time."""
+    probe = folder / f"now-{uuid.uuid4().hex}"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    return f"{socket.gethostname()} {uuid.getnode():012x}"
+
+
+def _me() -> Holder:
+    process = psutil.Process()
+    return Holder(machine=_machine(), process=process.pid, began=process.create_time())
+
+
+def _runs(holder: Holder) -> bool:
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(holder.process)
+        return abs(process.create_time() - holder.began) < 1 and process.is_running()
+    return False

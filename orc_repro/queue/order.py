@@ -1,0 +1,133 @@
+"""In what order the cells of all studies are worked off: by value for cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from orc_repro.cells import Cell, Cells
+from orc_repro.config import Params
+from orc_repro.errors import UserError, one_line
+from orc_repro.project import ASSISTANTS, PIVOTS, POOLS
+from orc_repro.queue.cost import flop_of_group, flop_per_image, share_out
+from orc_repro.validation import parse
+from orc_repro.yaml_files import read_yaml
+
+TIERS: tuple[tuple[str, ...], ...] = (
+    ("default",),
+    ("scaled_tuning",),
+    ("scaled_table*",),
+    ("scaled_*",),
+    ("table01_*",),
+    ("table02_*", "table04_*"),
+    ("table05_*", "table06_*", "table07_*", "table08_*", "table09_*", "table10_*"),
+    ("*",),
+    ("table03_*",),
+)
+"""Studies by name, what is most wanted first: the scaled reproduction (every claim in the time of
+one cell of full size, and its tuning before all), the headline, the pairs that most methods quote,
+what takes the method apart, all others, and last the one that takes a hundred times as long.
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell in the queue.
+
+    Attributes:
+        study: the first study in the queue that shows it.
+        owner: the folder of the study or pool that has its stages.
+        key: its key there.
+        cell: what it is.
+        weight: its arithmetic an image, times epochs.
+        family: what must not be torn apart: cells whose teachers begin with the same pivot.
+    """
+
+    study: str
+    owner: Path
+    key: str
+    cell: Cell
+    weight: float
+    family: str
+
+
+def tier_of(study: str) -> int:
+    """Where a study stands; the pattern that says most of it counts."""
+    fits = [(len(p), -i) for i, tier in enumerate(TIERS) for p in tier if fnmatch(study, p)]
+    return -max(fits)[1]
+
+
+def read_entries(
+    wanted: Sequence[str], params: Params, root: Path = Path("studies")
+) -> list[Entry]:
+    """The cells of all studies whose names fit one of some patterns, in order.
+
+    Raises:
+        UserError: no study fits a pattern, or a file of cells is damaged.
+    """
+    known = {path.parent.name: path.parent for path in sorted(root.glob("*/study.yaml"))}
+    for pattern in wanted:
+        if not any(fnmatch(name, pattern) for name in known):
+            raise UserError(f"'{one_line(pattern)}' is no study ({one_line(', '.join(known))})")
+    studies = {
+        name: _read(folder)
+        for name, folder in known.items()
+        if any(fnmatch(name, pattern) for pattern in wanted or ("*",))
+    }
+    datasets = {cell.dataset for cells in studies.values() for cell in cells.cells.values()}
+    pools = {
+        name: _read(root / POOLS / name) for name in datasets if (root / POOLS / name).is_dir()
+    }
+    return ordered(studies, pools, params, root)
+
+
+def ordered(
+    studies: Mapping[str, Cells], pools: Mapping[str, Cells], params: Params, root: Path
+) -> list[Entry]:
+    """Every cell once: studies by tier, in a tier groups from small to large, in a group seed by
+    seed, so that methods can be compared as early as possible; then as declared.
+    """
+    found: dict[tuple[Path, str], tuple[tuple[float, ...], Entry]] = {}
+    for number, (study, cells) in enumerate(studies.items()):
+        for place, (key, cell) in enumerate(cells.cells.items()):
+            own = bool(cells.datasets)
+            owner = root / study if own else root / POOLS / cell.dataset
+            epochs = params.recipes[cell.recipe].epochs
+            group = params.groups[cell.group]
+            weight = flop_per_image(params.methods[cell.method], group) * epochs
+            family = _family(key, cell, cells if own else pools[cell.dataset])
+            entry = Entry(study, owner, key, cell, weight, family)
+            rank = (tier_of(study), flop_of_group(group) * epochs, cell.seed, number, place)
+            if (owner, key) not in found or rank < found[owner, key][0]:
+                found[owner, key] = rank, entry
+    return [entry for _, entry in sorted(found.values(), key=lambda pair: pair[0])]
+
+
+def shared(entries: Sequence[Entry], share: int, shares: int) -> list[Entry]:
+    """The entries of one share (counted from 1) of machines that know nothing of each other.
+
+    Cells that begin with one pivot stay together: it is trained once, and it has the same bits in
+    all of them. Each dataset is dealt by itself.
+    """
+    families: dict[str, dict[str, float]] = {}
+    for entry in entries:
+        weights = families.setdefault(entry.cell.dataset, {})
+        weights[entry.family] = weights.get(entry.family, 0.0) + entry.weight
+    dealt = {name: share_out(weights, shares) for name, weights in families.items()}
+    return [e for e in entries if dealt[e.cell.dataset][e.family] == share - 1]
+
+
+def _read(folder: Path) -> Cells:
+    path = folder / "cells.yaml"
+    return parse(Cells, read_yaml(path), str(path))
+
+
+def _family(key: str, cell: Cell, pool: Cells) -> str:
+    """The pivot that a cell begins with, however long the chain; the cell itself without one."""
+    path = Path(cell.starts_from)
+    while path.parent == ASSISTANTS:
+        path = Path(pool.assistants[path.stem].starts_from)
+    # The last assistant of a chain starts from the one before, the first from the pivot.
+    return path.stem if path.parent == PIVOTS else key

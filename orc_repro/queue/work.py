@@ -1,0 +1,191 @@
+"""``queue``: the stages of all studies one after another, for as long as there is time."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from orc_repro.cells import Study, load_study
+from orc_repro.errors import Interrupted, UserError
+from orc_repro.interruption import TIME_IS_UP
+from orc_repro.queue.claims import take
+from orc_repro.queue.order import Entry
+from orc_repro.queue.standing import is_busy, is_done, is_measured
+from orc_repro.stages.jobs import Job, find_job, jobs_of_cells, with_all_before
+
+LOOK_S = 5.0
+
+
+class Studies:
+    """Every study and pool, read once; with tracking by files alone where MLflow is missing."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, Study] = {}
+
+    def __getitem__(self, folder: Path) -> Study:
+        if folder not in self._known:
+            study = load_study(folder)
+            if find_spec("mlflow") is None:
+                off = study.params.tracking.model_copy(update={"enabled": False})
+                study.params = study.params.model_copy(update={"tracking": off})
+            self._known[folder] = study
+        return self._known[folder]
+
+
+@dataclass
+class Work:
+    """The stages that entries of the queue need, in order.
+
+    Attributes:
+        device: where everything is trained.
+        done: stages whose outputs are there.
+        failed: stages that ended with an error, by its sentence; those that need them, and
+            datasets that are not here, by none.
+        count: how many stages this process has worked off.
+    """
+
+    entries: Sequence[Entry]
+    device: str
+    studies: Studies = field(default_factory=Studies)
+    done: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+    count: int = 0
+    _owners: dict[str, Path] = field(default_factory=dict)
+
+    def jobs(self) -> list[Job]:
+        """Every stage that a cell without a result needs, each after those it waits for."""
+        found: dict[str, Job] = {}
+        known: dict[Path, list[Job]] = {}
+        for entry in self.entries:
+            if is_measured(self.studies[entry.owner], entry.key):
+                continue
+            if entry.owner not in known:
+                known[entry.owner] = jobs_of_cells(entry.owner)
+            jobs = known[entry.owner]
+            for job in with_all_before([find_job(jobs, f"evaluate@{entry.key}")], jobs):
+                found[job.address] = job
+                self._owners[job.address] = entry.owner
+        return list(found.values())
+
+    def run(self) -> None:
+        """Work off what there is; return when nothing is left that this process can do.
+
+        Raises:
+            Interrupted: a stop was requested, or the time is over; what was done is saved.
+        """
+        jobs = self.jobs()
+        while True:
+            waits = False
+            for job in jobs:
+                if job.address in self.done or job.address in self.failed:
+                    continue
+                if job.after & self.failed.keys():
+                    self.failed[job.address] = ""  # said of the stage it needs
+                elif not job.after <= self.done:
+                    waits = True
+                elif self._work_on(job):
+                    break  # what is most wanted may have become possible
+            else:
+                if not waits or not self._others_work(jobs):
+                    return
+                time.sleep(LOOK_S)
+
+    def _work_on(self, job: Job) -> bool:
+        """Do a stage, or find that it is done; False if somebody else works on it."""
+        study = self.studies[self._owners[job.address]]
+        key = job.stage.partition("@")[2]
+        if is_done(study, job.kind, key):
+            self.done.add(job.address)
+            return True
+        claim = None if is_busy(study, job.kind, key) else take(job.address)
+        if claim is None:
+            return False
+        with claim:
+            if not is_done(study, job.kind, key):  # somebody finished it while it was claimed
+                began = time.monotonic()
+                try:
+                    _do(job.kind, study, key, self.device)
+                except UserError as error:
+                    # A machine need not have every dataset; what is on one waits for another.
+                    without_data = job.kind == "prepare"
+                    self.failed[job.address] = "" if without_data else str(error)
+                    what = "is passed over" if without_data else "failed"
+                    print(f"{job.stage} {what}: {error}", file=sys.stderr, flush=True)
+                    return True
+                self.count += 1
+                print(f"{job.stage} done in {time.monotonic() - began:.0f} s", flush=True)
+            self.done.add(job.address)
+        return True
+
+    def _others_work(self, jobs: Sequence[Job]) -> bool:
+        """Whether a stage that others wait for is under way elsewhere."""
+        left = [job for job in jobs if job.address not in self.done | self.failed.keys()]
+        needed = {address for job in left for address in job.after}
+        return any(job.address in needed and job.after <= self.done for job in left)
+
+    def first_failure(self) -> str:
+        """The sentence of the stage that failed first; empty if none did."""
+        return next(filter(None, self.failed.values()), "")
+
+
+def _do(kind: str, study: Study, key: str, device: str) -> None:
+    from orc_repro.stages.evaluate import evaluate_cell
+    from orc_repro.stages.prepare import prepare
+    from orc_repro.stages.pretrain import assist, pretrain
+    from orc_repro.stages.train import train
+
+    stages: dict[str, Callable[[Study, str, str], object]] = {
+        "pretrain": pretrain,
+        "assist": assist,
+        "train": train,
+        "evaluate": evaluate_cell,
+    }
+    if kind == "prepare":
+        prepare(study.params, key)
+    else:
+        stages[kind](study, key, device)
+
+
+def work(entries: Sequence[Entry], device: str, minutes: float | None) -> list[str]:
+    """Work off entries, for some minutes at most; returns what to print.
+
+    Raises:
+        Interrupted: a person or a program asked to stop; what was done is saved.
+        UserError: some stages failed; all that do not need them are done, or time is over.
+    """
+    under_way = Work(entries, device)
+    why = "nothing is left to do here"
+    try:
+        with _clock(minutes):
+            under_way.run()
+    except Interrupted as stopped:
+        if stopped.by.name != TIME_IS_UP:
+            raise
+        why = f"{minutes:g} minutes are over; the same command goes on"
+    measured = sum(is_measured(under_way.studies[e.owner], e.key) for e in entries)
+    line = f"{under_way.count} stages done, {measured} of {len(entries)} cells measured; {why}"
+    if under_way.first_failure():
+        failed = sum(map(bool, under_way.failed.values()))
+        raise UserError(f"{line}; {failed} stages failed, first: {under_way.first_failure()}")
+    return [line]
+
+
+@contextmanager
+def _clock(minutes: float | None) -> Iterator[None]:
+    """Send this process a signal when the time is over, as a person would."""
+    if minutes is None:
+        yield
+        return
+    if not hasattr(signal, TIME_IS_UP):
+        raise UserError("this system has no clock that stops a run; leave out --minutes")
+    signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,0 +1,213 @@
+"""The queue advances, however often it is cut off: nothing is lost and nothing is done twice."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from filelock import FileLock
+
+from orc_repro.errors import UserError
+from orc_repro.interruption import Interruption
+from orc_repro.progress import Progress
+from orc_repro.queue.claims import take
+from orc_repro.stages import prepare, pretrain
+from orc_repro.stages import run as run_module
+from orc_repro.tracking.outcome import read_outcome
+from orc_repro.tracking.records import metrics_log
+from tests.queue.made import CELLS, EPOCHS, PIVOT, STEPS, inside, make
+from tests.reliability.machine import outputs, run_folder, start, wait_for_progress
+from tests.stages.commands import orc_repro
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("queue") / "planned")
+
+
+@pytest.fixture
+def project(planned: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(planned, tmp_path / "project")
+
+
+def cut_after(steps: int, patch: pytest.MonkeyPatch) -> None:
+    """The clock strikes after so many steps of any training."""
+
+    class Clock(Interruption):
+        looks = 0
+
+        @property
+        def requested(self) -> signal.Signals | None:
+            self.looks += 1
+            if self.looks > steps:
+                self._signal = signal.SIGALRM
+            return self._signal
+
+    patch.setattr(run_module, "Interruption", Clock)
+
+
+def test_cut_off_again_and_again_it_does_every_step_once(
+    project: Path, planned: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    undisturbed = shutil.copytree(planned, tmp_path / "undisturbed")
+    with inside(undisturbed):
+        code, said = orc_repro(capsys, "queue", "--device", "cpu")
+    assert code == 0
+    assert "9 stages done, 3 of 3 cells measured; nothing is left to do here" not in said
+    assert "8 stages done, 3 of 3 cells measured; nothing is left to do here" in said
+    steps, commands = 0, 0
+
+    def count(progress: Progress) -> None:
+        nonlocal steps
+        steps += 1
+
+    with inside(project), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Progress, "step", count)
+        cut_after(50, patch)
+        while True:
+            code, said = orc_repro(capsys, "queue", "--minutes", "9", "--device", "cpu")
+            assert code == 0, said
+            commands += 1
+            if "nothing is left" in said:
+                break
+            assert "9 minutes are over; the same command goes on" in said
+    assert steps == (len(CELLS) + 1) * EPOCHS * STEPS
+    assert commands > 4
+    assert outputs(project) == outputs(undisturbed)
+    for cell in CELLS:
+        epochs = [record.epoch for record in metrics_log(run_folder(project, cell)).all()]
+        assert epochs == list(range(EPOCHS))
+        assert (project / f"results/default/evaluated/{cell}.json").read_bytes() == (
+            undisturbed / f"results/default/evaluated/{cell}.json"
+        ).read_bytes()
+
+    with inside(project):
+        code, said = orc_repro(capsys, "queue")
+        assert (code, said) == (
+            0,
+            "0 stages done, 3 of 3 cells measured; nothing is left to do here\n",
+        )
+        code, said = orc_repro(capsys, "queue", "--list")
+        assert code == 0 and said.count(" measured ") == 3
+        # Results that came with git, without what they were made from, are not made again.
+        shutil.rmtree("weights")
+        shutil.rmtree("data")
+        code, said = orc_repro(capsys, "queue")
+        assert (code, said) == (
+            0,
+            "0 stages done, 3 of 3 cells measured; nothing is left to do here\n",
+        )
+        # Other values are other cells.
+        text = Path("params.yaml").read_text()
+        Path("params.yaml").write_text(text.replace("batch_size: 32", "batch_size: 64"))
+        code, said = orc_repro(capsys, "prepare", "digits")
+        code, said = orc_repro(capsys, "queue", "--list")
+        assert code == 0 and said.count(" waiting ") == 3
+
+
+def test_a_clock_and_a_person_both_stop_it_in_order(project: Path) -> None:
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(
+        text.replace("epochs: 3", "epochs: 3000").replace("[1, 2]", "[]")
+    )
+    process = start(project, "queue", "--minutes", "0.2", "--device", "cpu")
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert "0.2 minutes are over; the same command goes on" in said
+    (folder,) = (project / ".orc/runs").iterdir()
+    ended = read_outcome(folder)
+    assert ended is not None and ended.status == "KILLED" and "SIGALRM" in ended.reason
+    process = start(project, "queue", "--device", "cpu")
+    assert wait_for_progress(process, project, CELLS[0])
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 143 and "stopped by SIGTERM" in said.splitlines()[-1]
+
+
+def test_what_others_work_on_is_passed_over(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with inside(project):
+        assert orc_repro(capsys, "prepare", "digits")[0] == 0
+        claim = take("dvc.yaml:train@" + CELLS[0])
+        assert claim is not None
+        with claim:
+            code, said = orc_repro(capsys, "queue", "--list")
+            assert f"running                   default                       {CELLS[0]}" in said
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("orc_repro.queue.work.Work._others_work", lambda *_: False)
+                code, said = orc_repro(capsys, "queue", "--device", "cpu")
+        assert code == 0 and "2 of 3 cells measured" in said
+        assert orc_repro(capsys, "train", CELLS[0], "--device", "cpu")[0] == 0
+        # A process that is not of the queue has the run's own lock.
+        (project / f"weights/cells/{CELLS[0]}/last/resnet8.safetensors").unlink()
+        with FileLock(run_folder(project, CELLS[0]) / "run.lock"):
+            code, said = orc_repro(capsys, "queue", "--list")
+            assert "running" in said
+        code, said = orc_repro(capsys, "queue", "--device", "cpu")
+        assert code == 0 and "3 of 3 cells measured" in said
+
+
+def test_it_waits_for_what_others_do_only_if_all_that_is_left_needs_it(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with inside(project):
+        claim = take("dvc.yaml:pretrain@" + PIVOT)
+        assert claim is not None
+        claim.__enter__()
+        left: list[int] = []
+
+        def give_back(_: float) -> None:
+            left.append(len(list(Path("results/default/evaluated").glob("*"))))
+            claim.__exit__(None, None, None)
+
+        clock = SimpleNamespace(sleep=give_back, monotonic=time.monotonic)
+        monkeypatch.setattr("orc_repro.queue.work.time", clock)
+        code, said = orc_repro(capsys, "queue", "--device", "cpu")
+    assert code == 0 and "3 of 3 cells measured" in said
+    assert left == [1]  # training alone needs no pivot
+
+
+def test_a_stage_that_fails_stops_what_needs_it_and_nothing_else(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bool:
+        raise UserError("the pivot is ill")
+
+    monkeypatch.setattr(pretrain, "pretrain", fail)
+    with inside(project):
+        code, said = orc_repro(capsys, "queue", "--device", "cpu")
+    assert code == 2
+    assert said.splitlines()[-1] == (
+        "orc-repro: 3 stages done, 1 of 3 cells measured; nothing is left to do here;"
+        " 1 stages failed, first: the pivot is ill"
+    )
+
+
+def test_a_dataset_that_is_not_here_is_passed_over(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise UserError("no images")
+
+    monkeypatch.setattr(prepare, "prepare", fail)
+    with inside(project):
+        code, said = orc_repro(capsys, "queue", "--device", "cpu")
+    assert code == 0
+    assert said.count("prepare@digits is passed over: no images") == 1
+    assert "0 stages done, 0 of 3 cells measured; nothing is left to do here" in said
+
+
+def test_what_is_asked_for_wrongly_is_said(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with inside(project):
+        for share in ("0/2", "3/2", "1", "a/b"):
+            code, said = orc_repro(capsys, "queue", "--share", share, "--list")
+            assert code == 2 and "it must be I/N, as 2/3" in said
+        code, said = orc_repro(capsys, "queue", "--study", "nobody")
+        assert code == 2 and "'nobody' is no study (default)" in said
