@@ -10,6 +10,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "orc-repro prepare digits",
         "orc-repro prepare cifar100 --study studies/table02_cifar100",
     ),
+    "list": ("orc-repro list imagenet --study studies/pools/imagenet",),
+    "subset": (
+        "orc-repro subset cifar10 --from data/raw --to data/raw/cifar10-few"
+        " --train-per-class 50 --test-per-class 10",
+    ),
     "pretrain": (
         "orc-repro pretrain digits-resnet20-digits-s0",
         "orc-repro pretrain digits-resnet20-digits-s0 --device cpu --restart",
@@ -21,6 +26,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "train": (
         "orc-repro train digits-r20-r8-orc-s0",
         "orc-repro train digits-r20-r8-orc-s0 --plan",
+        "orc-repro train digits-r20-r8-orc-s0 --processes 2",
         "ORC_DEVICE=cuda:1 orc-repro train cifar100-r56-r20-orc-s0 --study studies/pools/cifar100",
     ),
     "search": (f"orc-repro search {_SEARCH}", f"orc-repro search {_SEARCH} --workers 4"),
@@ -45,6 +51,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "orc-repro roles digits-r20-r8-orc-s0 --format csv | head",
         "orc-repro roles digits-r20-r8-orc-s0 --to roles.parquet",
     ),
+    "queue": (
+        "orc-repro queue --list",
+        "orc-repro queue --minutes 9",
+        "orc-repro queue --share 1/2 --device cuda:0",
+    ),
+    "import": ("orc-repro import ../other/orc_repro",),
+    "certify": ("orc-repro certify",),
     "check": ("orc-repro check",),
     "sync": ("orc-repro sync", "MLFLOW_TRACKING_URI=https://mlflow.example.org orc-repro sync"),
     "register": ("orc-repro register default",),
