@@ -64,11 +64,11 @@ def reference(root: Path, train: bool) -> Batches:
         v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     ]
     images = ImageFolder(root / "train", v2.Compose([*views, *last]))
-    return iter(
-        torch.utils.data.DataLoader(
-            images, BATCH, shuffle=train, num_workers=available_workers(), drop_last=True
-        )
+    loader = torch.utils.data.DataLoader(
+        images, BATCH, shuffle=train, num_workers=available_workers(), drop_last=True
     )
+    batches: Batches = iter(loader)
+    return batches
 
 
 def seconds_an_image(make: Callable[[], Batches]) -> tuple[float, float]:
@@ -162,8 +162,7 @@ def _page(rows: list[Row], rounds: int, sizes: tuple[float, float]) -> str:
         f" torch {machine.torch}, Python {machine.python}, {machine.threads} threads; copies"
         f" {machine.copy_bytes_per_second / 1e9:,.0f} GB/s, of the same run. Ratios are to"
         " torchvision's reference loop, except where two are named; a *noisy* one had a median"
-        " half as long again. The processors' time is that of all processes, their start included,"
-        " and is little disturbed by what else the machine does.\n\n"
+        " half as long again. The processors' time is that of all processes, their start included.\n\n"
         f"{table(rows)}\n"
         f"On the disk an image takes {sizes[0] / 1e3:,.0f} kB as a JPEG and"
         f" {sizes[1] / 1e3:,.0f} kB in a shard.\n"
