@@ -29,7 +29,7 @@ from orc_repro.config import ImagenetData, Params, load_params
 from orc_repro.data.photo_set import write_photo_set
 from orc_repro.data.photo_split import open_photos
 from orc_repro.data.photo_tree import read_tree
-from orc_repro.data.streaming import available_workers
+from orc_repro.data.streaming import StreamedImages, available_workers
 from orc_repro.files import write_atomically
 from orc_repro.project import PREPARED, REPORTS
 
@@ -64,11 +64,11 @@ def reference(root: Path, train: bool) -> Batches:
         v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     ]
     images = ImageFolder(root / "train", v2.Compose([*views, *last]))
-    return iter(
-        torch.utils.data.DataLoader(
-            images, BATCH, shuffle=train, num_workers=available_workers(), drop_last=True
-        )
+    loader = torch.utils.data.DataLoader(
+        images, BATCH, shuffle=train, num_workers=available_workers(), drop_last=True
     )
+    batches: Batches = iter(loader)
+    return batches
 
 
 def seconds_an_image(make: Callable[[], Batches]) -> tuple[float, float]:
@@ -112,7 +112,7 @@ def measure(photos: Path, rounds: int, scratch: Path) -> list[Row]:
     ]
 
 
-def _opened(form: str, params: Params, scratch: Path) -> Any:
+def _opened(form: str, params: Params, scratch: Path) -> StreamedImages:
     config = params.data["imagenet"]
     assert isinstance(config, ImagenetData)
     changes: dict[str, Any] = {"root": "tree", "classes": CLASSES, "form": form}
@@ -162,8 +162,8 @@ def _page(rows: list[Row], rounds: int, sizes: tuple[float, float]) -> str:
         f" torch {machine.torch}, Python {machine.python}, {machine.threads} threads; copies"
         f" {machine.copy_bytes_per_second / 1e9:,.0f} GB/s, of the same run. Ratios are to"
         " torchvision's reference loop, except where two are named; a *noisy* one had a median"
-        " half as long again. The processors' time is that of all processes, their start included,"
-        " and is little disturbed by what else the machine does.\n\n"
+        " half as long again. The processors' time is that of all processes, their start"
+        " included.\n\n"
         f"{table(rows)}\n"
         f"On the disk an image takes {sizes[0] / 1e3:,.0f} kB as a JPEG and"
         f" {sizes[1] / 1e3:,.0f} kB in a shard.\n"

@@ -169,6 +169,16 @@ def one_class_less(root: Path) -> None:
     shutil.rmtree(root / "val" / WNID)
 
 
+def clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def lead_out(root: Path) -> None:
+    (root / "val").rename(root.parent / "out")
+    (root / "val").symlink_to(root.parent / "out")
+
+
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no folder": (shutil.rmtree, "the image folder {root} does not exist"),
     "no train": (lambda root: shutil.rmtree(root / "train"), "needs class folders in train and"),
@@ -183,7 +193,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         "class 'n9' has no folder in {root}/train",
     ),
     "an empty class": (
-        lambda root: [path.unlink() for path in (root / "val" / WNID).iterdir()],
+        lambda root: clear(root / "val" / WNID),
         f"the class folder {{root}}/val/{WNID} has no images",
     ),
     "a folder in a class": (
@@ -199,10 +209,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         "is a link that leads out of {root}",
     ),
     "a split that leads out": (
-        lambda root: (
-            (root / "val").rename(root.parent / "out")
-            and (root / "val").symlink_to(root.parent / "out")
-        ),
+        lead_out,
         "{root}/val is a link that leads out of {root}",
     ),
     "a broken link": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import namedtuple
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,7 @@ Usage = namedtuple("Usage", "total used free")
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tree of 24 + 8 + 8 images; a few fit into a shard."""
-    plan = planned_shards
-    monkeypatch.setattr(
-        photo_set, "planned_shards", lambda *about: plan(*about, shard_bytes=20_000)
-    )
+    monkeypatch.setattr(photo_set, "planned_shards", partial(planned_shards, shard_bytes=20_000))
     return make_tree(tmp_path / "tree", splits=("train", "val", "test"), scale=0.16)
 
 

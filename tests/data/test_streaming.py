@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -30,7 +31,7 @@ from tests.data.made_photos import make_tree, photo_config, photo_params, prepar
 from tests.project import ROOT
 
 CPU = torch.device("cpu")
-SMALL = {"crop": 20, "resize": 24, "shards": {"root": "shards", "side": 24}}
+SMALL: dict[str, Any] = {"crop": 20, "resize": 24, "shards": {"root": "shards", "side": 24}}
 BATCH = 5
 
 
