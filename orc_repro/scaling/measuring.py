@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed
+from torch.multiprocessing.spawn import ProcessException, spawn
 
 from orc_repro.data.split import Split
 from orc_repro.errors import UserError, one_line
@@ -105,11 +106,10 @@ def measure_network() -> Network:
     with tempfile.TemporaryDirectory() as folder:
         meeting, found = Path(folder) / "meeting", Path(folder) / "found"
         try:
-            multiprocessing.spawn(
-                _all_reduces, (backend, str(meeting), str(found)), nprocs=2, join=True
-            )
+            places = (backend, str(meeting), str(found))
+            spawn(_all_reduces, places, nprocs=2)  # type: ignore[no-untyped-call]
             tiny, large = (float(word) for word in found.read_text().split())
-        except (RuntimeError, OSError, ValueError, multiprocessing.ProcessRaisedException) as error:
+        except (ProcessException, RuntimeError, OSError, ValueError) as error:
             reason = one_line(str(error).strip().splitlines()[-1], 200)
             raise UserError(
                 f"the network cannot be measured between two processes here ({reason}); say it:"
