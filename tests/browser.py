@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+PATIENCE_S = 300.0  # a checker looks at thousands of elements, on a machine that others use too
 
 needs_browser = pytest.mark.skipif(
     not (BROWSER and DRIVER), reason="needs chromium and chromedriver (Debian: chromium-driver)"
@@ -28,6 +29,7 @@ def open_browser(*arguments: str) -> Iterator[Any]:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(str(DRIVER)))
+    driver.set_script_timeout(PATIENCE_S)
     try:
         yield driver
     finally:
