@@ -41,7 +41,9 @@ def test_an_example_is_understood_and_names_what_there_is(
     words = words[words.index("orc-repro") + 1 :]
     given = COMMANDS.commands[words[0]].make_context(words[0], words[1:]).params
     named = given.get("study") or DEFAULT_STUDY
-    study = load_study(named if isinstance(named, Path) else find_study(named))
+    if isinstance(named, str):
+        named = find_study(named)
+    study = load_study(named if isinstance(named, Path) else DEFAULT_STUDY)  # several: patterns
     for part, section in (
         ("cell", study.cells.cells),
         ("pivot", study.cells.pivots),

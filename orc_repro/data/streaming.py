@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -114,7 +114,7 @@ class StreamedImages:
 
     def augmented_batches(
         self, batch_size: int, generator: torch.Generator, first: int = 0, part: slice = WHOLE
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, None]:
         """An epoch; see :class:`orc_repro.data.split.Split`."""
         order, seeds = draw_samples(len(self), batch_size, generator)
         keys = _AugmentedKeys(order[first:, part], seeds[first:, part])
@@ -128,7 +128,7 @@ class StreamedImages:
         keys = [range(b, min(b + batch_size, stop)) for b in range(start, stop, batch_size)]
         return self._batches(_Plain(self._photos, self.labels, self._views), keys)
 
-    def _batches(self, samples: Dataset[Any], keys: Any) -> Iterator[Batch]:
+    def _batches(self, samples: Dataset[Any], keys: Any) -> Generator[Batch, None, None]:
         """Batches in the order of their keys; whoever stops listening ends the workers."""
         loader = DataLoader(
             samples,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ from orc_repro.config import (
 )
 from orc_repro.data.batches import Augmentation, ResidentImages
 from orc_repro.distill import METHODS, Method, build_method
-from orc_repro.errors import UserError
+from orc_repro.errors import Interrupted, UserError
 from orc_repro.interruption import Interruption
 from orc_repro.models import build
 from orc_repro.processes.batch_norm import over_whole_batches
@@ -56,7 +56,7 @@ class Task:
     arrays: dict[str, Any]
     folder: str
     method: AnyMethod
-    batch_norm: str = "process"
+    batch_norm: Literal["process", "batch"] = "process"
     epochs: int = 1
     every_seconds: float = 1e9
     stop_after: int | None = None
@@ -77,7 +77,7 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             )
         }
     path = tmp_path_factory.mktemp("slice") / "cifar100.npz"
-    command = [sys.executable, REAL / "unpack.py", "cifar100", "--to", path]
+    command = [sys.executable, str(REAL / "unpack.py"), "cifar100", "--to", str(path)]
     subprocess.run(
         [*command, "--train-per-class", "2", "--test-per-class", "1"],
         check=True, capture_output=True,
@@ -158,7 +158,7 @@ def train(processes: Processes, task: Task) -> dict[str, Any]:
             calls.append(tensor.numel())
         return reduce(tensor, *given, **named)
 
-    method.step = noted_step  # type: ignore[method-assign]
+    method.step = noted_step  # type: ignore[method-assign, assignment]
     dist.all_reduce = noted_reduce
     folder, progress = Path(task.folder), Progress("test", 1, 1, speaks=False)
     log: Log = RunLog(folder) if processes.leads else Unwritten(folder)
@@ -178,9 +178,7 @@ def train(processes: Processes, task: Task) -> dict[str, Any]:
                 stop=StopAfter(taught, task.stop_after),
                 processes=processes,
             )
-        except Exception as error:
-            if "stopped by SIGTERM" not in str(error):
-                raise
+        except Interrupted as error:
             stopped = str(error)
         finally:
             dist.all_reduce = reduce

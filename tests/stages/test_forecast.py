@@ -23,7 +23,7 @@ from orc_repro.stages.forecast import Forecast, Timed, forecast_of
 from orc_repro.stages.forecast_constants import Stated
 from orc_repro.stages.forecast_devices import Wishes, lines_of, plan_lines
 from orc_repro.stages.prepare import prepare
-from orc_repro.stages.run import resident
+from orc_repro.stages.run import open_split
 from tests.project import copy_project
 from tests.reliability.machine import cell_of, small
 from tests.stages.commands import orc_repro
@@ -107,7 +107,7 @@ def test_what_belongs_to_a_plan_needs_one(
 def test_streamed_images_hold_nothing_on_the_device_and_have_a_loader(project: Path) -> None:
     study, manifest = load_study(), load_manifest(Path("data/prepared/digits"))
     recipe = study.params.recipes["digits"]
-    kept = resident("digits", "train", manifest, recipe, torch.device("cpu"))
+    kept = open_split(study.params, "digits", "train", manifest, recipe, torch.device("cpu"))
     alike = replace(manifest, image_shape=(3, 8, 8), mean=(0.5,) * 3, std=(0.5,) * 3)
     streamed = Counting(256)
     cell = cell_of("ce")
