@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ class Counting:
 
     def augmented_batches(
         self, batch_size: int, generator: torch.Generator, first: int = 0, part: slice = WHOLE
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, None]:
         self.epochs += 1
         for batch in self._images.augmented_batches(batch_size, generator, first, part):
             self.batches += 1

@@ -90,12 +90,12 @@ class Meter:
         """
         if not self.steps:
             raise ValueError("no step was added")
-        for sums in self._sums.values():
-            self._processes.add_up(sums.total)
-            self._processes.least(sums.first_bad)
-        read = torch.cat(
-            [torch.cat([s.total, s.first_bad.double()]) for s in self._sums.values()]
-        ).tolist()
+        # Copies: a run that is saved after this goes on with what each process saw.
+        copies = [(sums.total.clone(), sums.first_bad.clone()) for sums in self._sums.values()]
+        for summed, earliest in copies:
+            self._processes.add_up(summed)
+            self._processes.least(earliest)
+        read = torch.cat([part.double() for pair in copies for part in pair]).tolist()
         totals: Counter[str] = Counter()
         counts: Counter[str] = Counter()
         first_bad: dict[str, int] = {}

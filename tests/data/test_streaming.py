@@ -202,7 +202,7 @@ def test_whoever_stops_listening_ends_the_workers(form: str) -> None:
     batches = opened(workers=2).augmented_batches(4, torch.Generator().manual_seed(0))
     next(batches)
     assert len(children()) == before + 2
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
     assert len(children()) == before
 
 

@@ -70,7 +70,7 @@ def who_saves(processes: Processes) -> dict[str, Any]:
     """The leader's checkpoints are due; the others' are never looked at."""
     dues = Dues()
     agreement = Agreement(processes, dues, Asked())
-    saved = []
+    saved: list[int] = []
     for i in range(300):
         dues.due = processes.leads and i >= 100 and len(saved) < 2
         if agreement.after_step():
