@@ -15,7 +15,7 @@ from orc_repro.cells import DEFAULT_STUDY, load_study
 from orc_repro.completion import assistants, cells, pivots
 from orc_repro.config import load_params
 from orc_repro.errors import Interrupted, UserError, one_line
-from orc_repro.examples import shown
+from orc_repro.examples import EXAMPLES, FIRST, shown
 from orc_repro.interruption import SIGNALS
 from orc_repro.memory import is_out_of_memory
 from orc_repro.project import reports
@@ -24,6 +24,7 @@ from orc_repro.stages.roles import Form
 app = typer.Typer(
     name="orc-repro",
     help="Knowledge distillation with online role change (ORC) as a reproducible pipeline.",
+    epilog=shown(FIRST),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -469,7 +470,7 @@ def ui_command(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> N
 
 
 for _command in app.registered_commands:
-    _command.epilog = shown(str(_command.name))
+    _command.epilog = shown(EXAMPLES[str(_command.name)])
 
 
 def main() -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _SEARCH = "studies/search/group_temperature_promotion_digits.yaml"
+
+FIRST = ("orc-repro run --workers 2", "orc-repro table", "orc-repro train --help")
+"""For ``orc-repro --help``: what to begin with."""
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "plan": ("orc-repro plan",),
@@ -66,7 +71,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 """By command."""
 
 
-def shown(command: str) -> str:
-    """The end of a command's help; a paragraph a line, as that is what keeps lines apart."""
-    words = EXAMPLES[command]
-    return "\n\n".join(["Example:" if len(words) == 1 else "Examples:", *words])
+def shown(lines: Sequence[str]) -> str:
+    """The end of a help text; a paragraph a line, as that is what keeps lines apart."""
+    return "\n\n".join(["Example:" if len(lines) == 1 else "Examples:", *lines])

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from orc_repro.cells import DEFAULT_STUDY, load_study
 from orc_repro.cli import app
-from orc_repro.examples import EXAMPLES
+from orc_repro.examples import EXAMPLES, FIRST
 from orc_repro.stages.jobs import find_study
 from tests.project import ROOT, environment
 
@@ -25,11 +25,12 @@ def test_every_command_has_examples() -> None:
     assert set(COMMANDS.commands) == set(EXAMPLES)
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", ["", *EXAMPLES])
 def test_help_ends_with_them(name: str) -> None:
-    shown = CliRunner().invoke(app, [name, "--help"], terminal_width=200, env={"COLUMNS": "200"})
+    words = [*name.split(), "--help"]
+    shown = CliRunner().invoke(app, words, terminal_width=200, env={"COLUMNS": "200"})
     assert shown.exit_code == 0
-    assert all(f" {line} " in shown.output for line in EXAMPLES[name])
+    assert all(f" {line} " in shown.output for line in EXAMPLES.get(name, FIRST))
 
 
 @pytest.mark.parametrize("line", LINES)
