@@ -85,6 +85,13 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return dict(np.load(path))
 
 
+def first(count: int, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """So many training images, of all classes, and fewer to validate."""
+    draw = np.random.default_rng(0).permutation(len(arrays["x_train"]))[:count]
+    train = {name: arrays[name][draw] for name in ("x_train", "y_train")}
+    return train | {name: arrays[name][:20] for name in ("x_test", "y_test")}
+
+
 def recipe(task: Task) -> Recipe:
     return Recipe(
         epochs=task.epochs,
@@ -223,13 +230,13 @@ def parameters_of(found: Mapping[str, Any]) -> dict[str, Any]:
 def test_orc_by_several_processes_is_orc_by_one(
     arrays: dict[str, Any], tmp_path: Path, count: int
 ) -> None:
-    config = orc_config(feedback__across="batch")
-    task = Task(arrays, str(tmp_path / "one"), config, exact=True)
+    config, few = orc_config(feedback__across="batch"), first(96, arrays)
+    task = Task(few, str(tmp_path / "one"), config, exact=True)
     one = train(ALONE, task)
-    several = Task(arrays, str(tmp_path / "several"), config, batch_norm="batch", exact=True)
+    several = Task(few, str(tmp_path / "several"), config, batch_norm="batch", exact=True)
     found = expect(together(count, train, several, debug=True))
     assert_equal_everywhere(found)
-    assert len(one["taught"]) == 12
+    assert len(one["taught"]) == 6
     assert found[0]["taught"] == one["taught"]
     torch.testing.assert_close(parameters_of(found[0]), parameters_of(one), rtol=0, atol=1e-9)
     for ours, theirs in zip(found[0]["history"], one["history"], strict=True):
@@ -272,7 +279,7 @@ def train_each(processes: Processes, tasks: Mapping[str, Task]) -> dict[str, Any
 def test_every_kind_of_method_stays_one_run(arrays: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("torchdistill")
     assert {method.kind for method in KINDS.values()} == set(METHODS)
-    few = {name: array[:48] for name, array in arrays.items()}
+    few = first(48, arrays)
     tasks = {name: Task(few, str(tmp_path / name), m) for name, m in KINDS.items()}
     found = expect(together(2, train_each, tasks, debug=True))
     for name in KINDS:
@@ -298,15 +305,16 @@ def test_an_election_by_each_process_is_caught(arrays: dict[str, Any], tmp_path:
     assert silent[0]["taught"] != silent[1]["taught"]
 
 
-@pytest.mark.parametrize("stop_after", [5, 12, 17])
+@pytest.mark.parametrize("stop_after", [2, 4, 6])
 def test_two_that_are_stopped_go_on_to_the_same_bits(
     arrays: dict[str, Any], tmp_path: Path, stop_after: int
 ) -> None:
-    whole = expect(together(2, train, Task(arrays, str(tmp_path / "w"), orc_config(), epochs=2)))
-    cut = Task(arrays, str(tmp_path / "c"), orc_config(), epochs=2, stop_after=stop_after)
+    few = first(64, arrays)
+    whole = expect(together(2, train, Task(few, str(tmp_path / "w"), orc_config(), epochs=2)))
+    cut = Task(few, str(tmp_path / "c"), orc_config(), epochs=2, stop_after=stop_after)
     for stopped in expect(together(2, train, cut)):
         assert stopped["stopped"].startswith("stopped by SIGTERM")
-    rest = Task(arrays, str(tmp_path / "c"), orc_config(), epochs=2)
+    rest = Task(few, str(tmp_path / "c"), orc_config(), epochs=2)
     found = expect(together(2, train, rest))
     assert_equal_everywhere(found)
     for what in ("weights", "optimizers"):
@@ -327,9 +335,10 @@ def test_another_number_of_processes_goes_on_at_the_same_step(
 
     config = orc_config(feedback__across="batch")
     given: dict[str, Any] = {"batch_norm": "batch", "epochs": 2, "exact": True}
-    whole = train(ALONE, Task(arrays, str(tmp_path / "w"), config, **given))
-    run(before, Task(arrays, str(tmp_path / "c"), config, **given, stop_after=7))
-    found = run(after, Task(arrays, str(tmp_path / "c"), config, **given))
+    few = first(48, arrays)
+    whole = train(ALONE, Task(few, str(tmp_path / "w"), config, **given))
+    run(before, Task(few, str(tmp_path / "c"), config, **given, stop_after=2))
+    found = run(after, Task(few, str(tmp_path / "c"), config, **given))
     assert_equal_everywhere(found)
     assert found[0]["processes"] == [before, after]
     # What does not depend on the parts is the run of one process, so nothing was lost or doubled.
