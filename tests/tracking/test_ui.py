@@ -179,4 +179,8 @@ def test_a_run_that_changed_roles_a_hundred_thousand_times_opens(
         runs=[runs[name]], experiments=[runs["experiment"]], metric="role_it/teacher",
         plot_metric_keys=["role_it/teacher"],
     )  # fmt: skip
-    assert f"(step={CHANGES - 1})" in text
+    end = time.monotonic() + PATIENCE_S
+    while f"(step={CHANGES - 1})" not in text:  # the table is filled after the curve is drawn
+        assert time.monotonic() < end, text
+        time.sleep(0.2)
+        text = browser.find_element("tag name", "body").text
