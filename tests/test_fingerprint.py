@@ -53,7 +53,7 @@ def test_code_that_changes_results_changes_the_fingerprint_and_tracking_does_not
         return {kind for kind in METHOD_CODE if code_digest(kind, package) != before[kind]}
 
     (package / "tracking" / "runlog.py").write_text("# another log")
-    (package / "cli.py").write_text("# another command line")
+    (package / "cli" / "__init__.py").write_text("# another command line")
     (package / "distill" / "__init__.py").write_text("# another list of methods")
     assert changed() == set()
     (package / "distill" / "frozen" / "dgkd.py").write_text("# another method")

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from orc_repro.cells import DEFAULT_STUDY, load_study
 from orc_repro.cli import app
-from orc_repro.examples import EXAMPLES, FIRST
+from orc_repro.cli.examples import EXAMPLES, FIRST
 from orc_repro.stages.jobs import find_study
 from tests.project import ROOT, environment
 

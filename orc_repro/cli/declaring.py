@@ -1,0 +1,68 @@
+"""What is to be trained, and on what: studies, and the data they name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orc_repro.cells import DEFAULT_STUDY, load_study
+from orc_repro.cli.options import StudyOption
+from orc_repro.errors import UserError, one_line
+
+
+def plan_command() -> None:
+    """Expand every study's declaration into cells.yaml and dvc.yaml, and the pools they share."""
+    from orc_repro.plan import plan
+
+    for line in plan():
+        print(line)
+
+
+def prepare_command(
+    dataset: Annotated[str, typer.Argument(help="A name below data in params.yaml.")],
+    study: StudyOption = DEFAULT_STUDY,
+) -> None:
+    """Turn a dataset of params.yaml into arrays, splits and a manifest."""
+    from orc_repro.stages.prepare import prepare
+
+    manifest = prepare(load_study(study).params, dataset)
+    counts = ", ".join(f"{manifest.count(s)} {s}" for s in ("train", "validation", "test"))
+    print(f"{dataset}: {counts}; {manifest.num_classes} classes")
+
+
+def list_command(dataset: str, study: StudyOption = DEFAULT_STUDY) -> None:
+    """List the photographs of a dataset, so that DVC prepares it again where they changed."""
+    from orc_repro.stages.prepare import listing_of, write_listing
+
+    listing = write_listing(load_study(study).params, dataset)
+    if listing is None:
+        raise UserError(f"{dataset} needs no listing; DVC looks at its files")
+    print(f"{listing_of(dataset)}: {listing.files:,} files, {listing.bytes / 1e9:,.1f} GB")
+
+
+def subset_command(
+    name: str,
+    source: Annotated[
+        Path, typer.Option("--from", help="torchvision's folder, a train/ test/ tree, or an .npz.")
+    ],
+    to: Annotated[Path, typer.Option("--to", help="The folder to make.")],
+    train_per_class: Annotated[int, typer.Option(min=1)],
+    test_per_class: Annotated[int, typer.Option(min=1)],
+    every_class: Annotated[int, typer.Option(min=1, max=50, help="Each N-th class only.")] = 1,
+) -> None:
+    """Draw a few images of each class of cifar10 or cifar100, the same from any copy of it."""
+    from orc_repro.data.subset import CLASSES, write_subset
+
+    if name not in CLASSES:
+        raise UserError(f"'{one_line(name)}' must be one of {', '.join(CLASSES)}")
+    counts = write_subset(
+        "cifar10" if name == "cifar10" else "cifar100",
+        source,
+        to,
+        train_per_class=train_per_class,
+        test_per_class=test_per_class,
+        every_class=every_class,
+    )
+    print(f"{to}: {counts['train']:,} train, {counts['test']:,} test")

@@ -1,0 +1,41 @@
+"""What MLflow is sent, and its UI."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orc_repro.cells import DEFAULT_STUDY, load_study
+from orc_repro.config import load_params
+from orc_repro.errors import UserError
+
+
+def sync_command() -> None:
+    """Deliver to MLflow whatever of this machine's runs has not arrived there yet."""
+    from orc_repro.stages.sync import sync
+
+    delivered, problems = sync(load_params().tracking)
+    if problems:
+        raise UserError(problems[0])
+    print(f"{delivered} runs are delivered")
+
+
+def register_command(
+    study: Annotated[
+        str, typer.Argument(help="A study's name or how it begins.")
+    ] = DEFAULT_STUDY.name,
+) -> None:
+    """Register a study's best target networks in MLflow, as models that load anywhere."""
+    from orc_repro.stages.jobs import find_study
+    from orc_repro.stages.register import register
+
+    for line in register(load_study(find_study(study))):
+        print(line)
+
+
+def ui_command(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
+    """Open the MLflow UI on the run store; listens on this machine's loopback address only."""
+    from orc_repro.tracking.ui import serve
+
+    serve(port)
