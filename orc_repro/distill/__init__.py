@@ -12,7 +12,7 @@ from torch import nn
 
 from orc_repro.config import AnyMethod, Group, Recipe
 from orc_repro.distill.ce import Ce
-from orc_repro.distill.execution import Execution
+from orc_repro.distill.execution import Execution, warn_on_stderr
 from orc_repro.distill.feature import Feature
 from orc_repro.distill.frozen.dgkd import Dgkd
 from orc_repro.distill.frozen.kd import Kd
@@ -86,10 +86,24 @@ def build_method(
     method: Any = METHODS[config.kind]
     if recipe.pieces > 1 and not method.takes_pieces:
         raise UserError(f"{config.kind} computes whole batches only; `pieces` must be 1")
+    if recipe.batch_norm == "batch" and processes.count > 1 and not method.takes_pieces:
+        raise UserError(
+            f"{config.kind} has batch norm of its own, of each process; `batch_norm` must be process"
+        )
     part = recipe.batch_size // processes.count
     if part % recipe.pieces:
         raise UserError(f"{part} images of a batch cannot be divided into {recipe.pieces} pieces")
     built: Method = method(config, group, networks, recipe.optimizer)
     device = next(networks[group.target].parameters()).device
-    built.execution = Execution(recipe, device, replays=built.can_be_replayed, processes=processes)
+    built.execution = Execution(
+        recipe,
+        device,
+        replays=built.can_be_replayed,
+        processes=processes,
+        warn=warn_on_stderr if processes.leads else _say_nothing,
+    )
     return built
+
+
+def _say_nothing(problem: str) -> None:
+    """Another process of the run says it."""

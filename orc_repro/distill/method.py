@@ -48,7 +48,8 @@ class Method(ABC):
         host_decides: whether the host looks at figures within an iteration, which is then made of
             phases; else all of it is one.
         takes_pieces: whether all its networks are asked by :meth:`forward` and
-            :meth:`ask_teacher`, which a batch in pieces needs.
+            :meth:`ask_teacher`, and no batch norm is beside them: what a batch in pieces needs, and
+            batch norm over all processes.
     """
 
     roles: Roles | None = None

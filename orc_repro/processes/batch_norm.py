@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from orc_repro.processes.group import together
+
 
 class _Sum(torch.autograd.Function):
     """A sum over all processes. Each process's loss depends on what all put in, so the gradient
@@ -23,14 +25,16 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
         summed = values.clone()
-        dist.all_reduce(summed)
+        with together():
+            dist.all_reduce(summed)
         return summed
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (gradient,) = gradients
         summed = gradient.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(summed)
+        with together():
+            dist.all_reduce(summed)
         return summed
 
 

@@ -7,7 +7,7 @@ and running statistics are averaged, the ballot of an election is, sums of an ep
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, one_line
 from orc_repro.memory import is_out_of_memory
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class Processes:
         if self.count == 1 or not tensors:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        with _together():
+        with together():
             dist.all_reduce(flat)
         flat /= self.count
         parts = torch.split(flat, [tensor.numel() for tensor in tensors])
@@ -94,7 +94,7 @@ class Processes:
 
     def _reduce(self, tensors: Sequence[Tensor], operation: Any) -> None:
         if operation is not None:
-            with _together():
+            with together():
                 for tensor in tensors:
                     dist.all_reduce(tensor, op=operation)
 
@@ -104,7 +104,7 @@ class Processes:
             return part
         part = part.contiguous()
         parts = [torch.empty_like(part) for _ in range(self.count)]
-        with _together():
+        with together():
             dist.all_gather(parts, part)
         return torch.cat(parts)
 
@@ -113,7 +113,7 @@ class Processes:
         if self.count == 1:
             return list(numbers)
         values = torch.tensor(numbers)
-        with _together():
+        with together():
             dist.all_reduce(values, op=dist.ReduceOp.MAX, group=self.host)
         found: list[int] = values.tolist()
         return found
@@ -123,16 +123,23 @@ class Processes:
         if self.count == 1:
             return value
         box = [value]
-        with _together():
+        with together():
             dist.broadcast_object_list(box, src=0, group=self.host)
         return box[0]
+
+    def take_leaders(self, tensors: Iterable[Tensor]) -> None:
+        """What the leading process has, in place."""
+        if self.count > 1:
+            with together():
+                for tensor in tensors:
+                    dist.broadcast(tensor, src=0)
 
     def gathered(self, value: T) -> list[T]:
         """What every process has, in their order, for the one that leads; nothing for others."""
         if self.count == 1:
             return [value]
         found: list[Any] = [None] * self.count
-        with _together():
+        with together():
             dist.gather_object(value, found if self.leads else None, dst=0, group=self.host)
         return found if self.leads else []
 
@@ -141,7 +148,7 @@ class Processes:
         if self.count == 1:
             return None
         found: list[Any] = [None] * self.count
-        with _together():
+        with together():
             dist.all_gather_object(found, value, group=self.host)
         return next((rank for rank, other in enumerate(found) if other != found[0]), None)
 
@@ -159,7 +166,7 @@ ALONE = Processes()
 
 
 @contextmanager
-def _together() -> Iterator[None]:
+def together() -> Iterator[None]:
     """Another process that is gone is noticed by what is said to it: as one sentence."""
     try:
         yield
@@ -167,6 +174,7 @@ def _together() -> Iterator[None]:
         if is_out_of_memory(error):
             raise
         raise UserError(
-            "another process of this run is gone or does not answer; the same command goes on from"
-            " the last checkpoint"
+            "another process of this run is gone or does not answer"
+            f" ({one_line(' '.join(str(error).split()), 150)}); the same command goes on from the"
+            " last checkpoint"
         ) from None

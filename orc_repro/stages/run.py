@@ -176,6 +176,8 @@ class Run:
         identity, recipe = self.identity, self.identity.recipe
         leads = self.processes.leads
         self._refuse_different_runs()
+        for module in method.modules.values():  # other processors may have drawn other last bits
+            self.processes.take_leaders(module.state_dict().values())
         if leads:
             self._begin()
         try:

@@ -164,7 +164,8 @@ class Meter:
         for parts in zip(*(state["sums"] for state in states), strict=True):
             total = torch.stack([part["total"].cpu() for part in parts]).sum(0)
             counted = [name.endswith(f"/{_CORRECT}") for name in parts[0]["names"]]
-            total *= torch.where(torch.tensor(counted), 1.0, count / len(states))
+            scales = [1.0 if is_count else count / len(states) for is_count in counted]
+            total *= torch.tensor(scales, dtype=torch.float64)
             bad = torch.stack([part["first_bad"].cpu() for part in parts]).amin(0)
             first["sums"].append(parts[0] | {"total": total, "first_bad": bad})
         nothing = [

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from orc_repro.distill import Method
 from orc_repro.processes.group import ALONE, Processes
@@ -107,11 +108,13 @@ def own_of(method: Method, meter: Meter, leads: bool = True) -> Own:
     positions = {"cpu": torch.get_rng_state()}
     if meter.device.type == "cuda":
         positions["cuda"] = torch.cuda.get_rng_state(meter.device)
-    return Own(
+    found = Own(
         meter=meter.state_dict(),
         statistics={} if leads else method.statistics(),
         generators=positions,
     )
+    # On the host: another process may have another device, or none of this one's number.
+    return Own.model_validate(tree_map_only(Tensor, Tensor.cpu, found.model_dump()))
 
 
 def restore(
