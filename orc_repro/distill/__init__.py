@@ -88,7 +88,8 @@ def build_method(
         raise UserError(f"{config.kind} computes whole batches only; `pieces` must be 1")
     if recipe.batch_norm == "batch" and processes.count > 1 and not method.takes_pieces:
         raise UserError(
-            f"{config.kind} has batch norm of its own, of each process; `batch_norm` must be process"
+            f"{config.kind} has batch norm beside its networks, of each process; `batch_norm` must"
+            " be process"
         )
     part = recipe.batch_size // processes.count
     if part % recipe.pieces:
