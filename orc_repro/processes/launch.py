@@ -83,9 +83,9 @@ def _run_once(processes: int, arguments: Sequence[str]) -> str | None:
     except ChildFailedError as failed:
         codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
         for rank, code in codes.items():
-            if code < 0:
+            if code < 0 and -code != signal.SIGTERM:  # that is how the others are ended
                 return f"process {rank} of {processes} ended with {signal.Signals(-code).name}"
-        rank, code = min(codes.items())
+        rank, code = max(codes.items(), key=lambda found: found[1])
         if code - 128 in SIGNALS:
             raise Interrupted(
                 signal.Signals(code - 128), f"process {rank} of {processes} was stopped"
@@ -99,9 +99,8 @@ def _run_once(processes: int, arguments: Sequence[str]) -> str | None:
 def _config(processes: int) -> Any:
     from torch.distributed.launcher.api import LaunchConfig
 
-    heard = [
-        s.name for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN
-    ]  # as nohup has it
+    # Not what nohup or a shell's background job ignores.
+    heard = [number.name for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     wanted: dict[str, Any] = {
         "min_nodes": 1,
         "max_nodes": 1,
