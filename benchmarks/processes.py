@@ -10,6 +10,7 @@ import argparse
 import os
 import socket
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -64,7 +65,7 @@ def wrapped(processes: Processes) -> Steps:
         """The wrappers have done it."""
 
     method.execution._compute = compute  # type: ignore[method-assign]
-    method._average_gradients = nothing  # type: ignore[method-assign, assignment]
+    method._average_gradients = nothing  # type: ignore[method-assign]
     return steps
 
 
@@ -93,7 +94,7 @@ def one(rank: int, port: int, rounds: int) -> None:
             for s in variants.values()
         ]
         apart = float((weights[0] - weights[1]).abs().max())
-        times = rounds_of({name: lambda s=s: s(STEPS) for name, s in variants.items()}, rounds)
+        times = rounds_of({name: partial(s, STEPS) for name, s in variants.items()}, rounds)
         if processes.leads:
             print(
                 f"{GROUP}, batches of {BATCH} on {COUNT} processes; weights differ by {apart:.1e}"
@@ -112,7 +113,7 @@ def main() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    spawn(one, args=(port, parser.parse_args().rounds), nprocs=COUNT)
+    spawn(one, args=(port, parser.parse_args().rounds), nprocs=COUNT)  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

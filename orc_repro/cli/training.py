@@ -33,7 +33,7 @@ def pretrain_command(
     ] = None,
 ) -> None:
     """Train a pivot alone, or take it from elsewhere, once, for every cell that needs it."""
-    if _runs_side_by_side(processes):
+    if _runs_side_by_side(processes, device):
         return
     from orc_repro.stages.pretrain import pretrain
 
@@ -51,7 +51,7 @@ def assist_command(
     processes: ProcessesOption = None,
 ) -> None:
     """Train a chain's assistant, once, for every cell that needs it."""
-    if _runs_side_by_side(processes):
+    if _runs_side_by_side(processes, device):
         return
     from orc_repro.stages.pretrain import assist
 
@@ -97,19 +97,19 @@ def train_command(
     if preview:
         print("\n".join(forecast(load_study(study), cell, device).lines()))
         return
-    if _runs_side_by_side(processes):
+    if _runs_side_by_side(processes, device):
         return
     if not train(load_study(study), cell, device, restart):
         print(f"{cell} is trained already; --restart trains it again")
 
 
-def _runs_side_by_side(processes: int | None) -> bool:
+def _runs_side_by_side(processes: int | None, device: str) -> bool:
     """Start this command again on several processes, if so many are wanted; False for one."""
     from orc_repro.processes.launch import run_side_by_side
 
     wanted = load_params().train
     count = wanted.processes if processes is None else processes
-    return run_side_by_side(count, wanted.max_restarts, sys.argv[1:])
+    return run_side_by_side(count, wanted.max_restarts, device, sys.argv[1:])
 
 
 def search_command(

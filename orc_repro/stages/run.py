@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -90,7 +91,9 @@ class Run:
         processes: Processes = ALONE,
     ) -> None:
         self.identity, self.device, self.processes = identity, device, processes
-        self._params, self._restart = params, restart
+        # torchrun that starts processes again repeats the whole command.
+        again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+        self._params, self._restart = params, restart and not again
         self.folder = run_folder(identity.fingerprint)
         self._stop = Interruption()
         self._lock = FileLock(self.folder / LOCK)

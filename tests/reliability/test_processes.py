@@ -98,6 +98,34 @@ def test_one_that_is_killed_costs_nothing(
     wait_until_nothing_runs(mark)
 
 
+def test_a_restart_of_all_goes_on_where_a_run_was_that_began_anew(
+    project: Path, expected: dict[str, bytes]
+) -> None:
+    mark = uuid.uuid4().hex
+    process = started(project, mark, "train", CELL, "--restart", module="orc_repro")
+    assert wait_for_progress(process, project, CELL)
+    assert wait_until(lambda: newest_checkpoint(project, CELL) > "checkpoint-000001", process)
+    members(mark)[1].kill()
+    assert wait_until(lambda: len(members(mark)) == 0, process)
+    began = time.monotonic()
+    while time.monotonic() - began < 2 and process.poll() is None:
+        assert newest_checkpoint(project, CELL) > "checkpoint-000001"
+    said, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    assert "process 1 of 2 ended with SIGKILL" in said and "all start again from" in said
+    assert outputs(project) == expected
+
+
+def test_an_error_of_its_own_is_met_once(project: Path) -> None:
+    mark = uuid.uuid4().hex
+    process = started(project, mark, "train", CELL, "--processes", "3", module="orc_repro")
+    said, _ = process.communicate(timeout=200)
+    assert process.returncode == 2
+    assert said.count("a batch of 32 images cannot be divided among 3 processes") == 3
+    assert "Traceback" not in said
+    wait_until_nothing_runs(mark)
+
+
 def test_without_restarts_the_other_says_one_sentence(
     project: Path, expected: dict[str, bytes]
 ) -> None:
