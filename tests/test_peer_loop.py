@@ -57,15 +57,19 @@ def batch(i: int) -> tuple[torch.Tensor, torch.Tensor]:
     return images.plain(i * BATCH, (i + 1) * BATCH)
 
 
+def fuse(*optimizers: torch.optim.Optimizer) -> None:
+    """As ours are: fused steps round a product and its sum once, now and then to another bit."""
+    for optimizer in optimizers:
+        optimizer.param_groups[0]["fused"] = True
+
+
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_orc_with_shared_forwards_is_orc_phase_by_phase(channels_last: bool) -> None:
     """In one memory layout to the bit, in two to what another order of sums does."""
     config = PARAMS.methods["orc"]
     assert isinstance(config, OrcConfig)
     peer = PeerOrc(config, GROUP.teacher, networks(NAMES, fast=False), SGD.learning_rate)
-    for optimizer in peer.optimizers.values():
-        # A fused step rounds a product and its sum once, now and then another last bit.
-        optimizer.param_groups[0]["fused"] = True
+    fuse(*peer.optimizers.values())
     ours = Orc(config, GROUP, networks(NAMES, fast=channels_last), SGD)
     ours.set_learning_rate(1.0)
     ours.train()
@@ -92,6 +96,7 @@ def test_kd_is_the_peers_kd() -> None:
     names = (GROUP.teacher, GROUP.target)
     teacher, student = networks(names, fast=False).values()
     peer = PeerKd(teacher, student, config.temperature, config.beta)
+    fuse(peer.optimizer)
     ours = Kd(config, GROUP, networks(names, fast=False), SGD)
     ours.set_learning_rate(1.0)
     ours.train()

@@ -104,8 +104,8 @@ def test_a_stopped_run_says_where_and_goes_on_there(
 ) -> None:
     said = stop_early(capsys, CELL, steps=40)  # 38 steps, 1 of 3 validations, 1 look more
     assert said == "orc-repro: stopped by SIGTERM while epoch 1 was validated"
-    said = stop_early(capsys, CELL, steps=9)
-    assert said == "orc-repro: stopped by SIGTERM after step 6 of 38 in epoch 2"
+    said = stop_early(capsys, CELL, steps=9)  # 3 validations, 1 look after the epoch, 5 steps
+    assert said == "orc-repro: stopped by SIGTERM after step 5 of 38 in epoch 2"
     code, said = orc_repro(capsys, "train", CELL)
     assert code == 0 and "epoch 1/3" not in said and "epoch 2/3" in said
 
