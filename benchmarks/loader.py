@@ -33,7 +33,7 @@ from orc_repro.data.streaming import StreamedImages, available_workers
 from orc_repro.files import write_atomically
 from orc_repro.project import PREPARED, REPORTS
 
-CLASSES, IMAGES, BATCH = 8, 1024, 64
+CLASSES, IMAGES, BATCH = 8, 3072, 64
 Batches = Iterator[tuple[Tensor, Tensor]]
 
 

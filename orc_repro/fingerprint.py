@@ -27,6 +27,7 @@ CODE = (
 """The parts of this package that can change any trained network; ``dvc.yaml`` lists the same."""
 
 PHOTOS_CODE = (
+    "data/crops.py",
     "data/index.py",
     "data/photo_files.py",
     "data/photo_manifest.py",

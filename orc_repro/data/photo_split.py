@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 
 from orc_repro.config import ImagenetData, LoaderConfig, Params, Recipe
+from orc_repro.data.crops import Photos, Views
 from orc_repro.data.index import load_index
 from orc_repro.data.photo_files import FilePhotos
 from orc_repro.data.photo_manifest import PhotoManifest
 from orc_repro.data.shards import ShardPhotos, planned_shards
-from orc_repro.data.streaming import Photos, StreamedImages, Views, Workers, available_workers
+from orc_repro.data.streaming import StreamedImages, Workers, available_workers
 from orc_repro.errors import UserError
 from orc_repro.project import PREPARED
 

@@ -2,63 +2,34 @@
 
 All that chance decides about a sample follows from a seed of its own, which is drawn for the epoch
 on the CPU together with the order. So a batch is the same whoever reads it, however many workers
-there are, and wherever an epoch goes on. The transforms are torchvision's.
+there are, and wherever an epoch goes on.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader
 
-from orc_repro._torchvision import import_torchvision
-from orc_repro.data.photos import Pixels
+from orc_repro.data.crops import (
+    Crops,
+    EvaluationView,
+    Photos,
+    TrainingView,
+    View,
+    Views,
+    Wanted,
+    settle,
+)
 from orc_repro.data.sources import Labels
 from orc_repro.data.split import WHOLE, Batch
 from orc_repro.errors import UserError, one_line
-
-Sample = tuple[Tensor, int]
-
-
-class Photos(Protocol):
-    """Where pixels come from: files, or shards."""
-
-    def pixels(self, image: int) -> Pixels:
-        """Of an image, whole."""
-        ...
-
-
-@dataclass(frozen=True)
-class Views:
-    """What is made of an image.
-
-    Attributes:
-        crop: the side of the square that a network sees.
-        crop_area: least and greatest part of the image that a training crop takes.
-        crop_ratio: its least and greatest width : height.
-        flip: whether every second training crop, by chance, is mirrored left to right.
-        resize: in evaluation, the shorter side before the middle is cropped.
-        mean: of each channel, on the 0..1 scale.
-        std: of each channel, on the 0..1 scale.
-    """
-
-    crop: int
-    crop_area: tuple[float, float]
-    crop_ratio: tuple[float, float]
-    flip: bool
-    resize: int
-    mean: Sequence[float]
-    std: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -101,8 +72,10 @@ class StreamedImages:
     ) -> None:
         self._photos, self.labels, self._views = photos, labels, views
         self._workers, self._device = workers, device
-        self._mean = torch.tensor(views.mean, dtype=torch.float32, device=device).view(-1, 1, 1)
-        self._std = torch.tensor(views.std, dtype=torch.float32, device=device).view(-1, 1, 1)
+        self._mean, self._std = (
+            torch.tensor(values, dtype=torch.float32, device=device)
+            for values in (views.mean, views.std)
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -117,54 +90,83 @@ class StreamedImages:
     ) -> Generator[Batch, None, None]:
         """An epoch; see :class:`orc_repro.data.split.Split`."""
         order, seeds = draw_samples(len(self), batch_size, generator)
-        keys = _AugmentedKeys(order[first:, part], seeds[first:, part])
-        return self._batches(_Augmented(self._photos, self.labels, self._views), keys)
+        return self._batches(TrainingView(self._views), order[first:, part], seeds[first:, part])
 
     def plain_batches(
         self, batch_size: int, start: int = 0, stop: int | None = None
     ) -> Iterator[Batch]:
         """Images as they are evaluated; see :class:`orc_repro.data.split.Split`."""
         stop = len(self) if stop is None else stop
-        keys = [range(b, min(b + batch_size, stop)) for b in range(start, stop, batch_size)]
-        return self._batches(_Plain(self._photos, self.labels, self._views), keys)
+        order = [torch.arange(b, min(b + batch_size, stop)) for b in range(start, stop, batch_size)]
+        return self._batches(EvaluationView(self._views), order, order)
 
-    def _batches(self, samples: Dataset[Any], keys: Any) -> Generator[Batch, None, None]:
-        """Batches in the order of their keys; whoever stops listening ends the workers."""
+    def _batches(
+        self, view: View, order: Sequence[Tensor] | Tensor, seeds: Sequence[Tensor] | Tensor
+    ) -> Generator[Batch, None, None]:
+        """Batches in the order of their images; whoever stops listening ends the workers."""
+        if not len(order):
+            return
+        workers, ahead = min(self._workers.count, len(order)), self._workers.prefetch_batches
+        # As many as are under way, and the one that is being read here.
+        places = torch.empty(
+            (workers * ahead + 2, len(order[0]), self._views.crop, self._views.crop, 3),
+            dtype=torch.uint8,
+        )
+        if workers:
+            places.share_memory_()  # type: ignore[no-untyped-call]
         loader = DataLoader(
-            samples,
-            batch_sampler=keys,
-            num_workers=min(self._workers.count, len(keys)),
-            prefetch_factor=self._workers.prefetch_batches
-            if self._workers.count and keys
-            else None,
-            collate_fn=_collated,
-            worker_init_fn=_settle,
-            pin_memory=self._device.type == "cuda",
+            Crops(self._photos, view, places),
+            sampler=_WantedBatches(order, seeds, len(places)),
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=ahead if workers else None,
+            worker_init_fn=settle,
             generator=torch.Generator(),  # or it would draw from the process's own
         )
-        batches = iter(loader)
+        made = iter(loader)
         try:
-            while True:
+            for i, images in enumerate(order):
                 try:
-                    found = next(batches)
-                except StopIteration:
-                    return
+                    problem = next(made)
                 except (RuntimeError, OSError, EOFError) as error:
                     raise (lost_worker(error) or error) from None
-                if isinstance(found, UserError):
-                    raise found
-                pixels, labels = found
+                if problem is not None:
+                    raise problem
+                pixels = places[i % len(places), : len(images)]
+                labels = torch.from_numpy(self.labels[images.numpy()])
                 yield self._normalised(pixels), labels.to(self._device, non_blocking=True)
         finally:
             # At once, whoever else still knows the iterator; it is said already who was killed.
             with contextlib.suppress(RuntimeError):
-                getattr(batches, "_shutdown_workers", bool)()
+                getattr(made, "_shutdown_workers", bool)()
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         """uint8 [B, H, W, C] -> float32 [B, C, H, W] on the device, by torchvision's arithmetic."""
-        moved = pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
-        floats = moved.to(torch.float32, memory_format=torch.channels_last)
-        return floats.div_(255).sub_(self._mean).div_(self._std)
+        if self._device.type == "cpu":
+            floats = normalised_on_host(pixels, self._mean, self._std)
+        else:
+            # By way of memory of its own, for the place is used again before the copy is made.
+            moved = pixels.pin_memory().to(self._device, non_blocking=True)
+            floats = moved.to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
+        return floats.permute(0, 3, 1, 2)
+
+
+def normalised_on_host(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(pixels / 255 - mean) / std, float32 [B, H, W, C], by the thread that asks and no other.
+
+    torch would divide each operation among threads that wait for each other, and the workers have
+    the processors. NumPy asks for large pages, too: a batch of small ones takes longer to get than
+    to fill. An image after the other stays in the cache from one operation to the next.
+    """
+    rows = pixels.flatten(2).numpy()
+    floats = np.empty(rows.shape, dtype=np.float32)
+    # One value for each channel, again and again along a row.
+    means, stds = (np.tile(values.numpy(), pixels.shape[2]) for values in (mean, std))
+    for image, out in zip(rows, floats, strict=True):
+        np.divide(image, np.float32(255), out=out, dtype=np.float32)
+        out -= means
+        out /= stds
+    return torch.from_numpy(floats).view(pixels.shape)
 
 
 def draw_samples(count: int, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -195,86 +197,17 @@ def lost_worker(error: Exception) -> UserError | None:
     )
 
 
-# --- what a worker does ------------------------------------------------------------------------
+class _WantedBatches:
+    """An epoch's batches, each with its place."""
 
-
-class _AugmentedKeys:
-    """For each batch, which images with which seeds."""
-
-    def __init__(self, order: Tensor, seeds: Tensor) -> None:
-        self._order, self._seeds = order, seeds
+    def __init__(
+        self, order: Sequence[Tensor] | Tensor, seeds: Sequence[Tensor] | Tensor, places: int
+    ) -> None:
+        self._order, self._seeds, self._places = order, seeds, places
 
     def __len__(self) -> int:
         return len(self._order)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for order, seeds in zip(self._order, self._seeds, strict=True):
-            yield list(zip(order.tolist(), seeds.tolist(), strict=True))
-
-
-class _Augmented(Dataset[Any]):
-    """Training crops, by image and seed."""
-
-    def __init__(self, photos: Photos, labels: Labels, views: Views) -> None:
-        import_torchvision()
-        from torchvision.transforms import v2
-
-        self._photos, self._labels = photos, labels
-        self._size = [views.crop, views.crop]
-        self._crop = v2.RandomResizedCrop(
-            views.crop, scale=views.crop_area, ratio=views.crop_ratio, antialias=True
-        )
-        self._flip = v2.RandomHorizontalFlip(0.5 if views.flip else 0.0)
-
-    def __getitem__(self, key: tuple[int, int]) -> Sample | UserError:
-        from torchvision.transforms.v2 import functional
-
-        image, seed = key
-        try:
-            pixels = self._photos.pixels(image)
-        except UserError as error:
-            return error
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            # The transform's own draws, of the size alone: a shard is read where it is cropped.
-            where = self._crop.make_params([torch.empty(()).expand(3, *pixels.shape[:2])])
-            top, left = where["top"], where["left"]
-            part = pixels[top : top + where["height"], left : left + where["width"]].copy()
-            cropped = torch.from_numpy(part).permute(2, 0, 1)
-            found = self._flip(functional.resize(cropped, self._size, antialias=True))
-        return found.permute(1, 2, 0), int(self._labels[image])
-
-
-class _Plain(Dataset[Any]):
-    """Images as they are evaluated: resized by Pillow, which is the same on every machine."""
-
-    def __init__(self, photos: Photos, labels: Labels, views: Views) -> None:
-        import_torchvision()
-        from torchvision.transforms import v2
-
-        self._photos, self._labels = photos, labels
-        self._view = v2.Compose([v2.Resize(views.resize), v2.CenterCrop(views.crop)])
-
-    def __getitem__(self, image: int) -> Sample | UserError:
-        try:
-            pixels = self._photos.pixels(image)
-        except UserError as error:
-            return error
-        found = self._view(Image.fromarray(pixels))
-        return torch.from_numpy(np.array(found)), int(self._labels[image])
-
-
-def _collated(samples: list[Sample | UserError]) -> Any:
-    """uint8 [B, H, W, C] and int64 [B]; or the first sample's error, which travels as it is."""
-    for sample in samples:
-        if isinstance(sample, UserError):
-            return sample
-    return default_collate(samples)
-
-
-def _settle(_: int) -> None:
-    """Leave signals to the process that trains: it finishes its step, and ends its workers."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    warnings.simplefilter("ignore")  # of damaged EXIF data, which is not used
+    def __iter__(self) -> Iterator[Wanted]:
+        for i, (images, seeds) in enumerate(zip(self._order, self._seeds, strict=True)):
+            yield Wanted(i % self._places, images.tolist(), seeds.tolist())
