@@ -144,9 +144,9 @@ def promote_command(search: SearchArgument) -> None:
 def evaluate_command(
     cell: CellArgument, study: StudyOption = DEFAULT_STUDY, device: DeviceOption = "auto"
 ) -> None:
-    """Evaluate a trained cell on the test split."""
-    from orc_repro.stages.evaluate import evaluate_cell
+    """Evaluate a trained cell on the test split; keep what its target predicted."""
+    from orc_repro.stages.predictions import evaluate_and_keep
 
-    result = evaluate_cell(load_study(study), cell, device)
+    result = evaluate_and_keep(load_study(study), cell, device)
     last = result.target.last.top1
     print(f"{cell}: {result.target_name} {last:.2f} % after epoch {result.epochs}")

@@ -26,8 +26,8 @@ from orc_repro.queue.order import Entry
 from orc_repro.queue.standing import identity_of
 from orc_repro.queue.verify import outputs_of
 from orc_repro.queue.work import Studies
-from orc_repro.stages.evaluate import evaluate_cell
 from orc_repro.stages.jobs import Job, find_job, jobs_of_cells, with_all_before
+from orc_repro.stages.predictions import evaluate_and_keep
 from orc_repro.tracking.outcome import read_outcome
 from orc_repro.yaml_files import read_yaml
 
@@ -87,7 +87,7 @@ def _is_what_would_be_made(study: Study, kind: str, key: str) -> bool:
 def _evaluate_again(study: Study, key: str) -> list[str]:
     path = evaluated(study.name) / f"{key}.json"
     before = path.read_bytes() if path.exists() else None
-    result = evaluate_cell(study, key, "cpu")
+    result = evaluate_and_keep(study, key, "cpu")
     if before in (None, path.read_bytes()):
         return []
     return [f"{key}: evaluated here, {result.target.last.top1:.2f} %; last digits were others"]

@@ -135,7 +135,7 @@ class Work:
 
 
 def _do(kind: str, study: Study, key: str, device: str) -> None:
-    from orc_repro.stages.evaluate import evaluate_cell
+    from orc_repro.stages.predictions import evaluate_and_keep
     from orc_repro.stages.prepare import prepare
     from orc_repro.stages.pretrain import assist, pretrain
     from orc_repro.stages.train import train
@@ -144,7 +144,7 @@ def _do(kind: str, study: Study, key: str, device: str) -> None:
         "pretrain": pretrain,
         "assist": assist,
         "train": train,
-        "evaluate": evaluate_cell,
+        "evaluate": evaluate_and_keep,
     }
     if kind == "prepare":
         prepare(study.params, key)
