@@ -31,6 +31,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": training.evaluate_command,
     "report": showing.report_command,
     "page": showing.page_command,
+    "reproduction": showing.reproduction_command,
     "table": showing.table_command,
     "methods": showing.methods_command,
     "tables": showing.tables_command,

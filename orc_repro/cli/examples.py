@@ -42,6 +42,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "orc-repro page",
         "orc-repro page --runs-at https://mlflow.example.org --to page.html",
     ),
+    "reproduction": ("orc-repro reproduction",),
     "table": ("orc-repro table", "orc-repro table --study studies/peers_cifar10"),
     "methods": ("orc-repro methods",),
     "tables": ("orc-repro tables", "orc-repro tables table03"),

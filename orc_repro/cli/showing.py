@@ -58,6 +58,13 @@ def table_command(study: StudyOption = DEFAULT_STUDY) -> None:
     Console().print(Markdown(path.read_text(encoding="utf-8")))
 
 
+def reproduction_command() -> None:
+    """Test the paper's claims on what was measured; writes reports/reproduction.md."""
+    from orc_repro.stages.reproduction import write_reproduction
+
+    print(write_reproduction())
+
+
 def methods_command() -> None:
     """List every method of params.yaml, where it comes from, and what a variant changes."""
     from orc_repro.methods import overview

@@ -19,6 +19,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
     ("default",),
     ("scaled_tuning",),
     ("scaled_table*",),
+    ("scaled_ablations",),
     ("scaled_*",),
     ("table01_*",),
     ("table02_*", "table04_*"),

@@ -20,6 +20,7 @@ from orc_repro.plan import planned
 from orc_repro.progress import Work
 from orc_repro.project import REPORTS, reports
 from orc_repro.stages.report import report, write_all_results
+from orc_repro.stages.reproduction import check_reproduction
 from orc_repro.validation import parse
 from orc_repro.yaml_files import read_yaml
 
@@ -35,11 +36,16 @@ def check() -> None:
         UserError: names the first thing that does not agree.
     """
     locked, every = list[str](), planned(load_params())
-    with Work("check", len(every) + 3, "parts") as work:
+    with Work("check", len(every) + 4, "parts") as work:
         for folder, declared in every.items():
             locked += _check_declared(folder, declared)
             work.done()
-        for part in (_check_results, check_page, partial(_check_locked, locked)):
+        for part in (
+            _check_results,
+            check_page,
+            check_reproduction,
+            partial(_check_locked, locked),
+        ):
             part()
             work.done()
 

@@ -1,0 +1,162 @@
+"""Verdicts by the protocol's rules, on made accuracies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orc_repro.config import load_params
+from orc_repro.errors import UserError
+from orc_repro.report.results import NetworkResult, Result, Score
+from orc_repro.verdicts import page
+from orc_repro.verdicts.claims import CLAIMS, Claims, load_claims
+from orc_repro.verdicts.judge import by_method, judge
+from orc_repro.yaml_files import read_yaml
+from tests.project import ROOT
+
+SEEDS = (0, 1, 2)
+NOISE = (0.0, 0.1, -0.1)
+
+
+def claims(*pairs: tuple[str, str]) -> Claims:
+    return Claims.model_validate(
+        {
+            "recipe": "scaled",
+            "seeds": SEEDS,
+            "level": 0.05,
+            "claims": [
+                {
+                    "says": "the first is better",
+                    "tables": (1,),
+                    "tests": [
+                        {"dataset": "d", "group": "g", "better": better, "worse": worse}
+                        for better, worse in pairs
+                    ],
+                }
+            ],
+        }
+    )
+
+
+def result(method: str, seed: int, top1: float, **changes: Any) -> Result:
+    score = Score(epoch=7, top1=top1, top5=None, loss=1.0, class_top1=(top1,))
+    student = NetworkResult(role="target", parameters=1, last=score, best=score)
+    fields: dict[str, Any] = {
+        "cell": f"{method}-s{seed}", "row": method, "fingerprint": f"{method}{seed}",
+        "weights_digest": "", "dataset": "d", "group": "g", "method": method, "recipe": "scaled",
+        "seed": seed, "epochs": 8, "training_images": 10, "target_name": "resnet8",
+        "networks": {"resnet8": student}, "pivot_before": None, "elected": {},
+        "role_changes": 0, "not_finite": (),
+    }  # fmt: skip
+    return Result(**fields | changes)
+
+
+def results(**means: float) -> list[Result]:
+    """Three seeds a method; noise differs from method to method, or pairing would be perfect."""
+    return [
+        result(method, seed, mean + NOISE[(seed + shift) % 3])
+        for shift, (method, mean) in enumerate(means.items())
+        for seed in SEEDS
+    ]
+
+
+def verdict_of(declared: Claims, found: list[Result]) -> str:
+    (line,) = judge(declared, by_method(found, declared))
+    return line.verdict
+
+
+def test_every_test_has_to_be_clearly_positive() -> None:
+    declared = claims(("a", "b"), ("a", "c"))
+    assert verdict_of(declared, results(a=60, b=50, c=50)) == "supported"
+    assert verdict_of(declared, results(a=60, b=50, c=60)) == "undecided at this scale"
+    assert verdict_of(declared, results(a=60, b=50, c=70)) == "not supported"
+    assert verdict_of(declared, results(a=60, b=60.1, c=70)) == "not supported"
+
+
+def test_what_was_not_run_has_no_verdict() -> None:
+    declared = claims(("a", "b"), ("a", "c"))
+    assert verdict_of(declared, results(a=60, b=50)) == "not run"
+    assert verdict_of(declared, []) == "not run"
+
+
+def test_the_number_of_tests_counts() -> None:
+    # One test: differences 1.0, 1.2, 0.8 (sd 0.2), t = 8.7, p = 0.013; five times that is 0.065.
+    a = [result("a", seed, 50 + by) for seed, by in zip(SEEDS, (1.0, 1.2, 0.8), strict=True)]
+    rest = [result(name, seed, 50) for name in "bcdef" for seed in SEEDS]
+    assert verdict_of(claims(("a", "b")), [*a, *rest]) == "supported"
+    five = claims(*[("a", name) for name in "bcdef"])
+    assert verdict_of(five, [*a, *rest]) == "undecided at this scale"
+
+
+def test_the_weakest_test_stands_for_its_claim() -> None:
+    declared = claims(("a", "b"), ("a", "c"))
+    (line,) = judge(declared, by_method(results(a=60, b=50, c=70), declared))
+    assert line.weakest.test.worse == "c" and line.complete
+    (line,) = judge(declared, by_method(results(a=60, b=50), declared))
+    assert line.weakest.test.worse == "c" and not line.complete
+
+
+def test_only_declared_seeds_of_the_recipe_that_stayed_finite_count() -> None:
+    declared = claims(("a", "b"))
+    odd = [
+        result("a", 7, 1.0),
+        result("a", 0, 1.0, recipe="another"),
+        result("b", 1, 1.0, not_finite=("b: loss",)),
+    ]
+    found = by_method(odd, declared)
+    assert found == {}
+    two = [result("a", 0, 1.0), result("a", 1, 1.0, row="another")]
+    with pytest.raises(UserError, match="of a on d, g, are of several configurations"):
+        by_method(two, declared)
+
+
+def test_the_page_has_every_number_with_its_origin() -> None:
+    declared = claims(("a", "b"))
+    found = by_method(results(a=60, b=50), declared)
+    found["d", "g", "a"][0] = result(
+        "a", 0, 60.0, elected={"x": 30, "y": 10}, role_changes=4, pivot_before=70.0
+    )
+    lines = judge(declared, found)
+    assert "| 1 | the first is better | 1 | **supported** | `a` - `b` | +10.0" in page.verdicts(
+        lines
+    )
+    assert "| d, `g` | `a` - `b` | 60.00 ± 0.10 | 50.00 ± 0.10 |" in page.tests(lines)
+    assert "x 75 %, y 25 %" in page.methods(found, declared)
+    known = {"a0": {"run_id": "r1", "commit": "c1", "seconds": "9.0"}}
+    assert "| `a` | 0 | 60.00 | r1 | c1 | a0 | 9.0 |" in page.provenance(found, known)
+    few = judge(declared, by_method(results(a=60, b=50)[:5], declared))
+    assert "**supported**, preliminary" in page.verdicts(few)
+
+
+def test_only_what_is_between_the_marks_is_replaced() -> None:
+    text = "before\n<!-- begin one -->\nold\n<!-- end one -->\nafter\n"
+    assert page.fill(text, {"one": "new"}) == text.replace("old", "\nnew\n")
+    assert page.fill(page.fill(text, {"one": r"\1"}), {"one": "new"}) == page.fill(
+        text, {"one": "new"}
+    )
+    with pytest.raises(UserError, match="has places for one; what is generated is two"):
+        page.fill(text, {"two": "new"})
+    with pytest.raises(UserError, match="has no '<!-- end one -->'"):
+        page.fill(text.replace("end one", "end other"), {"one": "new"})
+
+
+def test_the_declared_claims_name_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = load_params(ROOT / "params.yaml")
+    declared = load_claims(params, ROOT / CLAIMS)
+    assert len(declared.claims) == 7
+    # Each cell that a test needs is declared by a scaled study, for every seed.
+    cells = {
+        (cell["dataset"], cell["group"], cell["method"], cell["seed"])
+        for path in ROOT.glob("studies/scaled_*/cells.yaml")
+        for cell in read_yaml(path)["cells"].values()
+        if cell["recipe"] == declared.recipe
+    }
+    for claim in declared.claims:
+        for test in claim.tests:
+            for method in (test.better, test.worse):
+                for seed in declared.seeds:
+                    assert (test.dataset, test.group, method, seed) in cells
+    broken = params.model_copy(update={"methods": {}})
+    with pytest.raises(UserError, match=r"params\.yaml has no method 'ce'"):
+        load_claims(broken, ROOT / CLAIMS)
