@@ -44,6 +44,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": working.check_command,
     "sync": tracking.sync_command,
     "register": tracking.register_command,
+    "publish": tracking.publish_command,
     "ui": tracking.ui_command,
 }
 """By name, in the order of ``orc-repro --help``."""

@@ -67,6 +67,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "check": ("orc-repro check",),
     "sync": ("orc-repro sync", "MLFLOW_TRACKING_URI=https://mlflow.example.org orc-repro sync"),
     "register": ("orc-repro register default",),
+    "publish": ("orc-repro publish default --method orc",),
     "ui": ("orc-repro ui", "orc-repro ui --port 5050"),
 }
 """By command."""

@@ -34,6 +34,20 @@ def register_command(
         print(line)
 
 
+def publish_command(
+    study: Annotated[str, typer.Argument(help="A study's name or how it begins.")],
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="One of its methods; may be repeated.")
+    ] = None,
+) -> None:
+    """Write the best target of each method, with a model card, to reports/models/."""
+    from orc_repro.stages.jobs import find_study
+    from orc_repro.stages.publish import publish
+
+    for folder in publish(load_study(find_study(study)), method or ()):
+        print(folder)
+
+
 def ui_command(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
     """Open the MLflow UI on the run store; listens on this machine's loopback address only."""
     from orc_repro.tracking.ui import serve

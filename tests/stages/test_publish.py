@@ -1,0 +1,58 @@
+"""Published weights answer what was evaluated, by the words of their card alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from orc_repro.cells import load_study
+from orc_repro.errors import UserError
+from orc_repro.fingerprint import file_digest
+from orc_repro.stages import publish as module
+from orc_repro.stages.evaluate import evaluate_cell
+from orc_repro.stages.publish import CARD, WEIGHTS_FILE, publish
+from orc_repro.stages.train import train
+from tests.reliability.machine import cell_of, make_project
+
+
+def top1_by_the_card(folder: Path, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """Run the code of a card, in its folder."""
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / CARD).read_text(), re.DOTALL)
+    code = code.replace(f'"{WEIGHTS_FILE}"', repr(str(folder / WEIGHTS_FILE)))
+    names: dict[str, Any] = {"images": images}
+    exec(code, names)
+    return 100 * int((names["logits"].argmax(dim=1) == labels).sum()) / len(labels)
+
+
+def test_the_code_of_a_card_gives_its_accuracy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(tmp_path / "project")
+    monkeypatch.chdir(project)
+    for name in ("DVC_ROOT", "DVC_STAGE", "ORC_SCRATCH", "ORC_RUN_PID"):
+        monkeypatch.delenv(name, raising=False)
+    study, key = load_study(), cell_of("kd")
+    with pytest.raises(UserError, match="has no evaluated cell of any method"):
+        publish(study, ())
+    train(study, key, "cpu")
+    result = evaluate_cell(study, key, "cpu")
+    with pytest.raises(UserError, match="has no evaluated cell of ce"):
+        publish(study, ["ce", "kd"])
+    (folder,) = publish(study, ["kd"])
+    assert folder == Path("reports/models") / key
+    images, labels = (
+        torch.from_numpy(np.load(f"data/prepared/digits/test_{kind}.npy"))
+        for kind in ("images", "labels")
+    )
+    assert top1_by_the_card(folder, images, labels) == result.target.last.top1
+    text = (folder / CARD).read_text()
+    assert f"| test top-1, last epoch | {result.target.last.top1:.2f} % |" in text
+    assert file_digest(folder / WEIGHTS_FILE) in text
+    monkeypatch.setattr(module, "MOST_BYTES", 1000)
+    with pytest.raises(UserError, match="more than 1,000 are not published"):
+        publish(study, ["kd"])
