@@ -87,13 +87,8 @@ def one(rank: int, port: int, rounds: int) -> None:
         collectives = counting.calls / STEPS
         dist.all_reduce = counting._reduce
         variants["wrapped networks"](STEPS)
-        weights = [
-            torch.cat(
-                [p.detach().flatten() for n in s.method.networks.values() for p in n.parameters()]
-            )
-            for s in variants.values()
-        ]
-        apart = float((weights[0] - weights[1]).abs().max())
+        ours, theirs = (weights_of(steps) for steps in variants.values())
+        apart = float((ours - theirs).abs().max())
         times = rounds_of({name: partial(s, STEPS) for name, s in variants.items()}, rounds)
         if processes.leads:
             print(
