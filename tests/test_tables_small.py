@@ -19,6 +19,8 @@ from tests.project import ROOT, environment
 from tests.tables_small import make_small_project
 
 TABLE = "table10_temporary_teachers"
+# Scaled studies have the same methods with other numbers, on groups that tables have too.
+EVERY = "[!s]*"
 
 
 @pytest.fixture(scope="module")
@@ -57,25 +59,28 @@ def test_a_table_runs_through_dvc_with_workers_and_is_then_up_to_date(project: P
 
 
 def test_every_cell_of_every_table_can_be_run(project: Path) -> None:
-    said = run(project, "*", "--in-process")
+    said = run(project, EVERY, "--in-process")
     results = [
         r for p in sorted((project / "results").glob("*/evaluated")) for r in read_results(p)
     ]
     declared = {
         (cell.dataset, cell.group, cell.method)
-        for path in sorted(project.glob("studies/*/cells.yaml"))
+        for path in sorted(project.glob(f"studies/{EVERY}/cells.yaml"))
         for cell in parse(Cells, read_yaml(path), path.name).cells.values()
     }
     assert {(r.dataset, r.group, r.method) for r in results} == declared
     assert len(declared) > 90 and " stages of " in said
     methods = load_params(ROOT / "params.yaml").methods
     assert {r.method for r in results} == {
-        name for name in methods if methods[name].kind != "feature" or find_spec("torchdistill")
+        name
+        for name in methods
+        if not name.startswith("tuned-")
+        and (methods[name].kind != "feature" or find_spec("torchdistill"))
     }
     for result in results:
         assert result.epochs == 1 and result.target.last.loss is not None
         assert 0 <= result.target.last.top1 <= 100
-    for path in sorted(project.glob("studies/*/study.yaml")):
+    for path in sorted(project.glob(f"studies/{EVERY}/study.yaml")):
         name = path.parent.name
         folder = project / "reports" / ("" if name == "default" else name)
         rows = pd.read_csv(folder / "table.csv")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from orc_repro.cells import Study
 from orc_repro.config import DigitsData
 from orc_repro.data.manifest import Manifest
@@ -23,7 +21,7 @@ from orc_repro.project import (
 from orc_repro.report.results import History, Result
 from orc_repro.stages.identity import Identity
 from orc_repro.stages.pretrain import identify_assistant, identify_pivot
-from orc_repro.stages.run import LOCK, manifest_of
+from orc_repro.stages.run import is_running, manifest_of
 from orc_repro.stages.train import identify
 from orc_repro.training.checkpoints import saved
 from orc_repro.validation import read_json
@@ -106,15 +104,7 @@ def is_busy(study: Study, kind: str, key: str) -> bool:
     if kind not in ("pretrain", "assist", "train"):
         return False
     identity = identity_of(study, kind, key)
-    if identity is None or not (path := run_folder(identity.fingerprint) / LOCK).exists():
-        return False
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
+    return identity is not None and is_running(run_folder(identity.fingerprint))
 
 
 def epochs_begun(study: Study, key: str) -> int | None:

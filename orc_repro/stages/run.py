@@ -44,6 +44,20 @@ LOCK = "run.lock"
 WAIT_FOR_OTHER_S = 20.0  # a process that was asked to stop may still be saving
 
 
+def is_running(folder: Path) -> bool:
+    """Whether a process of this machine is at work in a run's folder."""
+    path = folder / LOCK
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
 def open_split(
     params: Params,
     dataset: str,

@@ -6,12 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from orc_repro.cells import Cells
 from orc_repro.errors import UserError
 from orc_repro.project import evaluated, scratch, trained
-from orc_repro.stages.run import LOCK
+from orc_repro.stages.run import is_running
 from orc_repro.tracking.description import Description
 from orc_repro.tracking.outcome import read_outcome
 from orc_repro.tracking.records import metrics_log
@@ -134,20 +132,10 @@ def _under_way(folder: Path) -> Iterable[UnderWay]:
         if ended is None or ended.status != "FINISHED":
             newest[about.study, about.cell] = run, about
     for run, about in newest.values():
-        running = _is_locked(run / LOCK)
+        running = is_running(run)
         if not running and not saved(run):
             continue  # nothing of it would be continued
         epochs = metrics_log(run).all()
         seconds = [record.values.get("cost/epoch_seconds", 0.0) for record in epochs]
         left = (about.epochs - len(epochs)) * sum(seconds) / len(seconds) if seconds else None
         yield UnderWay(about.study, about.cell, running, len(epochs), about.epochs, left)
-
-
-def _is_locked(path: Path) -> bool:
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
