@@ -8,6 +8,7 @@ again, and none of its names leads out of a folder.
 from __future__ import annotations
 
 import json
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -204,6 +205,12 @@ def test_the_label_of_a_network_leads_nowhere_either(label: str, place: str) -> 
     check_sentence(str(caught.value))
 
 
+@cache
+def whole_params() -> Params:
+    """Read once: it takes longer than the rest of an example."""
+    return parse(Params, WHOLE, "params.yaml")
+
+
 def check_study(declaration: Any, cells: Any, params: Params, around: Path) -> None:
     """Both files of a study, read as ``plan`` and every stage read them."""
 
@@ -219,8 +226,7 @@ def check_study(declaration: Any, cells: Any, params: Params, around: Path) -> N
 def test_a_study_of_another_form_is_read_or_refused(
     declaration: Any, cells: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    params = parse(Params, WHOLE, "params.yaml")
-    check_study(declaration, cells, params, tmp_path_factory.getbasetemp())
+    check_study(declaration, cells, whole_params(), tmp_path_factory.getbasetemp())
 
 
 def test_names_as_long_as_they_may_be_still_make_a_plan_or_a_sentence(tmp_path: Path) -> None:

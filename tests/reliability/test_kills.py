@@ -30,7 +30,7 @@ from tests.reliability.machine import (
 
 KILLS = int(os.environ.get("ORC_KILLS", "0"))
 # How often each is killed at least: 20 times, or its share of a soak.
-SHARES = {what: KILLS / 3.3 or 20 for what in METHODS} | {"pivot": KILLS / 33 or 6}
+SHARES = {what: KILLS / 3.3 or 10 for what in METHODS} | {"pivot": KILLS / 33 or 4}
 WHERE = ("sync", "rename", "renamed", "log")
 
 

@@ -45,7 +45,7 @@ class Server:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300  # on a busy machine; half a minute otherwise
         while True:
             try:
                 urllib.request.urlopen(f"{self.address}/health", timeout=2)
