@@ -11,16 +11,12 @@ from orc_repro.fingerprint import file_digest
 from orc_repro.stages import evaluate as module
 from orc_repro.stages.train import train
 from orc_repro.training.evaluate import evaluate
-from tests.reliability.machine import cell_of, make_project
+from tests.reliability.machine import cell_of
 
 
 def test_the_same_weights_are_evaluated_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inside_project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = make_project(tmp_path / "project")
-    monkeypatch.chdir(project)
-    for name in ("DVC_ROOT", "DVC_STAGE", "ORC_SCRATCH", "ORC_RUN_PID"):
-        monkeypatch.delenv(name, raising=False)
     study, key = load_study(), cell_of("kd")
     train(study, key, "cpu")
     looks: list[str] = []

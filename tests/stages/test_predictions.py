@@ -20,7 +20,7 @@ from orc_repro.stages.predictions import (
 )
 from orc_repro.stages.run import manifest_of
 from orc_repro.stages.train import train
-from tests.reliability.machine import cell_of, make_project
+from tests.reliability.machine import cell_of
 
 
 def test_what_is_packed_is_unpacked() -> None:
@@ -40,13 +40,7 @@ def test_top1_counts_hits() -> None:
         top1(np.array([1, 2, 3]), np.array([1, 2]))
 
 
-def test_a_result_is_computed_again_from_its_predictions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project = make_project(tmp_path / "project")
-    monkeypatch.chdir(project)
-    for name in ("DVC_ROOT", "DVC_STAGE", "ORC_SCRATCH", "ORC_RUN_PID"):
-        monkeypatch.delenv(name, raising=False)
+def test_a_result_is_computed_again_from_its_predictions(inside_project: Path) -> None:
     study, key = load_study(), cell_of("kd")
     train(study, key, "cpu")
     result = evaluate_and_keep(study, key, "cpu")

@@ -17,7 +17,7 @@ from orc_repro.stages import publish as module
 from orc_repro.stages.evaluate import evaluate_cell
 from orc_repro.stages.publish import CARD, WEIGHTS_FILE, publish
 from orc_repro.stages.train import train
-from tests.reliability.machine import cell_of, make_project
+from tests.reliability.machine import cell_of
 
 
 def top1_by_the_card(folder: Path, images: torch.Tensor, labels: torch.Tensor) -> float:
@@ -30,12 +30,8 @@ def top1_by_the_card(folder: Path, images: torch.Tensor, labels: torch.Tensor) -
 
 
 def test_the_code_of_a_card_gives_its_accuracy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inside_project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = make_project(tmp_path / "project")
-    monkeypatch.chdir(project)
-    for name in ("DVC_ROOT", "DVC_STAGE", "ORC_SCRATCH", "ORC_RUN_PID"):
-        monkeypatch.delenv(name, raising=False)
     study, key = load_study(), cell_of("kd")
     with pytest.raises(UserError, match="has no evaluated cell of any method"):
         publish(study, ())
