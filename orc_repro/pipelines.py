@@ -49,6 +49,9 @@ def pipeline_text(folder: Path, cells: Cells) -> str:
     return text
 
 
+OWN_RECIPE = "recipes.${item.recipe}"
+
+
 def _stages(folder: Path, photos: bool) -> str:
     """``prepare``, ``pretrain``, ``assist``, ``train`` and ``evaluate`` over a ``cells.yaml``.
 
@@ -58,9 +61,7 @@ def _stages(folder: Path, photos: bool) -> str:
     code = (*CODE, *(PHOTOS_CODE if photos else ()))
     evaluate = (*EVALUATE, *(PHOTOS_CODE if photos else ()))
     cells, name = (folder / "cells.yaml").as_posix(), folder.name
-    study = "" if name == DEFAULT else f" --study {folder.as_posix()}"
-    results = trained(name).as_posix()
-    own_params = "recipes.${item.recipe}"
+    study, results = _study(folder), trained(name).as_posix()
     return "\n".join(
         [
             "vars:",
@@ -82,32 +83,16 @@ def _stages(folder: Path, photos: bool) -> str:
                 "pivots",
                 f"pretrain ${{key}}{study}",
                 deps=(*_code([*code, CE_CODE]), "data/prepared/${item.dataset}"),
-                params=[own_params],
+                params=[OWN_RECIPE],
                 entry=f"{cells}: pivots.${{key}}",
                 outs=["weights/pivots/${key}.safetensors"],
                 kept=[f"{results}/${{key}}.json"],
             ),
-            *_foreach(
-                folder,
-                "assist",
-                "assistants",
-                f"assist ${{key}}{study}",
-                deps=(*_trained_from(code), "data/prepared/${item.dataset}", "${item.starts_from}"),
-                params=["groups.${item.group}", "methods.${item.method}", own_params],
-                entry=f"{cells}: assistants.${{key}}",
-                outs=["weights/assistants/${key}.safetensors"],
-                kept=[f"{results}/${{key}}.json"],
+            *_taught(
+                folder, "assist", "assistants", code, ["weights/assistants/${key}.safetensors"]
             ),
-            *_foreach(
-                folder,
-                "train",
-                "cells",
-                f"train ${{key}}{study}",
-                deps=(*_trained_from(code), "data/prepared/${item.dataset}", "${item.starts_from}"),
-                params=["groups.${item.group}", "methods.${item.method}", own_params],
-                entry=f"{cells}: cells.${{key}}",
-                outs=["weights/cells/${key}", "roles/${key}.parquet"],
-                kept=[f"{results}/${{key}}.json"],
+            *_taught(
+                folder, "train", "cells", code, ["weights/cells/${key}", "roles/${key}.parquet"]
             ),
             *_foreach(
                 folder,
@@ -128,10 +113,32 @@ def _stages(folder: Path, photos: bool) -> str:
     )
 
 
+def _taught(
+    folder: Path, stage: str, entries: str, code: Iterable[str], outs: Iterable[str]
+) -> list[str]:
+    """``assist`` or ``train``: what a method trains in a group."""
+    return _foreach(
+        folder,
+        stage,
+        entries,
+        f"{stage} ${{key}}{_study(folder)}",
+        deps=(*_trained_from(code), "data/prepared/${item.dataset}", "${item.starts_from}"),
+        params=["groups.${item.group}", "methods.${item.method}", OWN_RECIPE],
+        entry=f"{(folder / 'cells.yaml').as_posix()}: {entries}.${{key}}",
+        outs=outs,
+        kept=[f"{trained(folder.name).as_posix()}/${{key}}.json"],
+    )
+
+
+def _study(folder: Path) -> str:
+    """The option that names a study; the default one needs none."""
+    return "" if folder.name == DEFAULT else f" --study {folder.as_posix()}"
+
+
 def _report(folder: Path, cells: Cells) -> str:
     """``report``, which depends on the results of the study's own cells and on no others."""
     shown = reports(folder.name).as_posix()
-    study = "" if folder.name == DEFAULT else f" --study {folder.as_posix()}"
+    study = _study(folder)
     results = [
         f"{where(cell.study).as_posix()}/{key}.json"
         for key, cell in cells.cells.items()
