@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -134,9 +135,24 @@ class EvaluationView:
         return torch.from_numpy(np.array(self._view(Image.fromarray(pixels))))
 
 
+@contextmanager
+def signals_left_to_whoever_trains() -> Iterator[None]:
+    """Processes that are started here never see a signal that asks to stop, from their first
+    instant on: the process that trains finishes its step, and ends them. A signal that arrives
+    meanwhile is handled afterwards.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    )
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def settle(_: int) -> None:
-    """Leave signals to the process that trains: it finishes its step, and ends its workers."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    warnings.simplefilter("ignore")  # of damaged EXIF data, which is not used
+    """In a process that reads: say nothing of damaged EXIF data, which is not used."""
+    warnings.simplefilter("ignore")

@@ -26,6 +26,7 @@ from orc_repro.data.crops import (
     Views,
     Wanted,
     settle,
+    signals_left_to_whoever_trains,
 )
 from orc_repro.data.sources import Labels
 from orc_repro.data.split import WHOLE, Batch
@@ -123,7 +124,8 @@ class StreamedImages:
             worker_init_fn=settle,
             generator=torch.Generator(),  # or it would draw from the process's own
         )
-        made = iter(loader)
+        with signals_left_to_whoever_trains():
+            made = iter(loader)
         try:
             for i, images in enumerate(order):
                 try:

@@ -206,9 +206,18 @@ def test_whoever_stops_listening_ends_the_workers(form: str) -> None:
     assert len(children()) == before
 
 
-def test_workers_leave_signals_to_the_process_that_trains(form: str) -> None:
+def test_workers_leave_signals_to_the_process_that_trains(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked_to_stop_at_once(worker: int) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("orc_repro.data.streaming.settle", asked_to_stop_at_once)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     batches = opened(workers=2).augmented_batches(2, torch.Generator().manual_seed(0))
     found = [next(batches)]
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
     for worker in children():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             worker.send_signal(number)
