@@ -7,10 +7,14 @@ refused before anything is built from it.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.resolver import Resolver
 
 from orc_repro.errors import UserError, one_line
 from orc_repro.files import read_file
@@ -20,21 +24,41 @@ MOST_VALUES = 200_000
 DEEPEST = 50
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML speaks YAML 1.1, DVC 1.2; `5e-4` is text to the first and a number to the second."""
+class _SlowParser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):
+    """In place of libyaml's, for a PyYAML that was built without it: the same, in ten times the
+    time.
+    """
 
     def __init__(self, stream: str) -> None:
-        super().__init__(stream)
+        yaml.reader.Reader.__init__(self, stream)
+        yaml.scanner.Scanner.__init__(self)
+        yaml.parser.Parser.__init__(self)
+
+
+_Parser: Any = getattr(yaml.cyaml, "CParser") if yaml.__with_libyaml__ else _SlowParser  # noqa: B009
+
+
+class _Values(Composer, SafeConstructor, Resolver):
+    """PyYAML speaks YAML 1.1, DVC 1.2; `5e-4` is text to the first and a number to the second."""
+
+    peek_event: Callable[[], Any]  # of the parser that this is put before
+
+    def __init__(self) -> None:
+        Composer.__init__(self)
+        SafeConstructor.__init__(self)
+        Resolver.__init__(self)
         self._nodes = 0
         self._checked: set[int] = set()
 
-    def fetch_tag(self) -> None:
-        raise UserError(f"line {self.line + 1}: a value is not given a type with '!' here")
-
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()
         self._nodes += 1
         if self._nodes > MOST_VALUES:
-            raise UserError(f"line {self.line + 1}: more than {MOST_VALUES} values")
+            raise UserError(f"line {event.start_mark.line + 1}: more than {MOST_VALUES} values")
+        if getattr(event, "tag", None) is not None:
+            raise UserError(
+                f"line {event.start_mark.line + 1}: a value is not given a type with '!' here"
+            )
         return super().compose_node(parent, index)
 
     def get_single_node(self) -> yaml.Node | None:
@@ -88,24 +112,32 @@ def _measure(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> 
     return sizes[id(node)]
 
 
-_Loader.yaml_implicit_resolvers = {
+_Values.yaml_implicit_resolvers = {
     first: [
         (tag, pattern) for tag, pattern in rules if not tag.endswith((":bool", ":int", ":float"))
     ]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(
+_Values.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
 # Decimal alone. 010, 0x10 and 1:30 are whole numbers to 1.1 only, and 1:30:30... takes forever.
-_Loader.add_implicit_resolver(
+_Values.add_implicit_resolver(
     "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789")
 )
-_Loader.add_implicit_resolver(
+_Values.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.inf$|^\.nan$"),
     list("-+0123456789."),
 )
+
+
+class _Loader(_Values, _Parser):  # type: ignore[misc]
+    """Of one text."""
+
+    def __init__(self, stream: str) -> None:
+        _Parser.__init__(self, stream)
+        _Values.__init__(self)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orc_repro import yaml_files
 from orc_repro.errors import UserError
 from orc_repro.yaml_files import read_yaml, write_yaml
 
@@ -31,3 +32,24 @@ def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
     path.write_text("a: 1\nb: 2\na: 3\n")
     with pytest.raises(UserError, match="line 3: the key 'a' is given twice"):
         read_yaml(path)
+
+
+def test_without_libyaml_the_same_is_read_and_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("a: &x {b: 5e-4, c: [1, off]}\nd: {<<: *x, c: 2}\n")
+    bad.write_text("a: 1\nb: !int 2\n")
+    found = read_yaml(good)
+    assert found == {"a": {"b": 0.0005, "c": [1, "off"]}, "d": {"b": 0.0005, "c": 2}}
+
+    class Slow(yaml_files._Values, yaml_files._SlowParser):
+        def __init__(self, stream: str) -> None:
+            yaml_files._SlowParser.__init__(self, stream)
+            yaml_files._Values.__init__(self)
+
+    for loader in (yaml_files._Loader, Slow):
+        monkeypatch.setattr(yaml_files, "_Loader", loader)
+        assert read_yaml(good) == found
+        with pytest.raises(UserError, match=r"line 2: a value is not given a type with '!'"):
+            read_yaml(bad)
