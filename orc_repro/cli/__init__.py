@@ -5,13 +5,17 @@ A command imports what it calls when it is called, so that none waits for what a
 
 from __future__ import annotations
 
+import platform
 import signal
 import sys
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
+from typing import Annotated
 
 import typer
 
+from orc_repro import __version__
 from orc_repro.cli import declaring, showing, tracking, training, working
 from orc_repro.cli.examples import EXAMPLES, FIRST, shown
 from orc_repro.errors import Interrupted, UserError, one_line
@@ -51,11 +55,41 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 app = typer.Typer(
     name="orc-repro",
-    help="Knowledge distillation with online role change (ORC) as a reproducible pipeline.",
     epilog=shown(FIRST),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _say_versions(wanted: bool) -> None:
+    if wanted:
+        stood_on = (f"{name} {_version(name)}" for name in ("torch", "mlflow", "dvc", "optuna"))
+        print(f"orc-repro {__version__}: Python {platform.python_version()}, {', '.join(stood_on)}")
+        raise typer.Exit
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@app.callback()
+def _options(
+    versions: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_say_versions,
+            is_eager=True,
+            help="Say this version, and those of what it stands on.",
+        ),
+    ] = False,
+) -> None:
+    """Knowledge distillation with online role change (ORC) as a reproducible pipeline."""
+
+
 for _name, _command in COMMANDS.items():
     app.command(_name, epilog=shown(EXAMPLES[_name]))(_command)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import platform
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
-from orc_repro.cli import main
+from orc_repro import __version__
+from orc_repro.cli import app, main
 from tests.project import ROOT, copy_project
 
 
@@ -123,3 +127,11 @@ def _keys() -> list[str]:
     from orc_repro.cells import load_study
 
     return list(load_study(ROOT / "studies/default", ROOT / "params.yaml").cells.cells)
+
+
+def test_the_version_names_what_it_stands_on() -> None:
+    shown = CliRunner().invoke(app, ["--version"])
+    assert shown.exit_code == 0
+    assert shown.stdout.startswith(f"orc-repro {__version__}: Python {platform.python_version()}, ")
+    for name in ("torch", "mlflow", "dvc", "optuna"):
+        assert f"{name} {version(name)}" in shown.stdout
