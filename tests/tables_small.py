@@ -3,7 +3,8 @@
 ``python -m tests.tables_small FOLDER [STUDY ...]`` makes a small copy of the project in a folder
 and runs studies (by name or pattern; the published tables, if none is named) through DVC, side by
 side. ``make tables-small`` is this. With ``--in-process`` the stages are called one after another
-without DVC, in a fraction of the time. The images are real CIFAR-100 ones where these lie beside
+without DVC, in a fraction of the time, and with ``--cover`` only as many as it takes to have every
+method, every group and every study once. The images are real CIFAR-100 ones where these lie beside
 the checkout.
 """
 
@@ -25,7 +26,8 @@ import yaml
 from PIL import Image
 
 from orc_repro.cells import load_study
-from orc_repro.stages.jobs import Job, jobs_of
+from orc_repro.queue.cost import flop_per_image
+from orc_repro.stages.jobs import Job, jobs_of, with_all_before
 from orc_repro.yaml_files import read_yaml
 from tests.project import REAL, ROOT, command, environment
 
@@ -91,35 +93,60 @@ def write_images(folder: Path, side: int) -> None:
                 Image.fromarray(pixels).save(folder / split / f"class{kind:02d}" / f"{index}.png")
 
 
-def run_in_process(studies: list[Path]) -> int:
-    """Every stage of studies by its function, in the current folder; returns how many."""
+def cover(studies: list[Path]) -> list[Job]:
+    """The cheapest cells that have, together, every method, every group with and without what was
+    trained before, and one of every study; with all stages before them.
+    """
+    found: dict[str, tuple[float, frozenset[tuple[str, ...]]]] = {}
+    jobs: dict[str, Job] = {}
+    for folder in studies:
+        study, in_it = load_study(folder), jobs_of(folder)
+        jobs |= {job.address: job for job in in_it if job.kind != "report"}
+        for job in in_it:
+            if job.kind == "evaluate":
+                cell = study.cells.cells[job.stage.partition("@")[2]]
+                method, group = study.params.methods[cell.method], study.params.groups[cell.group]
+                taught = "taught" if cell.teachers else "alone"
+                has = {("method", cell.method), ("group", cell.dataset, cell.group, taught)}
+                _, known = found.get(job.address, (0, frozenset()))
+                found[job.address] = (
+                    flop_per_image(method, group),
+                    known | has | {("study", folder.name)},
+                )
+    chosen: list[Job] = []
+    seen: set[tuple[str, ...]] = set()
+    for address, (_, has) in sorted(found.items(), key=lambda item: (item[1][0], item[0])):
+        if not has <= seen:
+            chosen.append(jobs[address])
+            seen |= has
+    return with_all_before(chosen, jobs.values())
+
+
+def run_in_process(studies: list[Path], jobs: list[Job]) -> int:
+    """Stages by their functions, in the current folder; returns how many."""
     from orc_repro.stages.evaluate import evaluate_cell
     from orc_repro.stages.prepare import prepare
     from orc_repro.stages.pretrain import assist, pretrain
     from orc_repro.stages.report import report, write_all_results
     from orc_repro.stages.train import train
 
-    done: set[str] = set()
-    for study in studies:
-        for job in jobs_of(study):
-            if job.address in done:
-                continue
-            done.add(job.address)
-            folder, key = owner_of(job), job.stage.partition("@")[2]
-            if job.kind == "prepare":
-                prepare(load_study(folder).params, key)
-            elif job.kind == "report":
-                write_all_results()
-                report(study)
-            else:
-                stages: dict[str, Any] = {
-                    "pretrain": pretrain,
-                    "assist": assist,
-                    "train": train,
-                    "evaluate": evaluate_cell,
-                }
-                stages[job.kind](load_study(folder), key, "cpu")
-    return len(done)
+    stages: dict[str, Any] = {
+        "pretrain": pretrain,
+        "assist": assist,
+        "train": train,
+        "evaluate": evaluate_cell,
+    }
+    unique = {job.address: job for job in jobs if job.kind != "report"}
+    for job in unique.values():
+        study, key = load_study(owner_of(job)), job.stage.partition("@")[2]
+        if job.kind == "prepare":
+            prepare(study.params, key)
+        else:
+            stages[job.kind](study, key, "cpu")
+    write_all_results()
+    for folder in studies:
+        report(folder)
+    return len(unique) + len(studies)
 
 
 def owner_of(job: Job) -> Path:
@@ -135,6 +162,7 @@ def main() -> None:
     parser.add_argument("studies", nargs="*", default=["table*"])
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--in-process", action="store_true")
+    parser.add_argument("--cover", action="store_true")
     options = parser.parse_args()
     folder: Path = options.folder.resolve()
     if not (folder / "params.yaml").exists():
@@ -144,7 +172,9 @@ def main() -> None:
     started = time.monotonic()
     if options.in_process:
         os.chdir(folder)
-        count = run_in_process([Path("studies") / name for name in studies])
+        folders = [Path("studies") / name for name in studies]
+        every = [job for study in folders for job in jobs_of(study)]
+        count = run_in_process(folders, cover(folders) if options.cover else every)
         print(f"{count} stages of {len(studies)} studies in {time.monotonic() - started:.0f} s")
         return
     for name in studies:
