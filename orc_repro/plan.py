@@ -41,7 +41,11 @@ class PivotDeclaration(Strict):
 
 
 class Row(Strict):
-    """Methods on one dataset, each in every group, under one recipe and over the same seeds."""
+    """Methods on one dataset, each in every group, under one recipe and over the same seeds.
+
+    ``assistants_by``: for a method, another one that trains its assistants; else it does itself. So
+    variants of a method can share a chain.
+    """
 
     dataset: str
     groups: tuple[str, ...] = Field(min_length=1, strict=False)
@@ -49,6 +53,7 @@ class Row(Strict):
     pivot: PivotDeclaration
     methods: tuple[str, ...] = Field(min_length=1, strict=False)
     seeds: tuple[NonNegativeInt, ...] = Field(min_length=1, strict=False)
+    assistants_by: dict[str, str] = Field(default_factory=dict)
 
 
 class Declaration(Strict):
@@ -129,7 +134,7 @@ def _check_names(row: Row, params: Params) -> None:
         ("data", [row.dataset]),
         ("groups", row.groups),
         ("recipes", [row.recipe, row.pivot.recipe]),
-        ("methods", row.methods),
+        ("methods", (*row.methods, *row.assistants_by.values())),
     ):
         known = getattr(params, section)
         for name in names:
@@ -138,6 +143,12 @@ def _check_names(row: Row, params: Params) -> None:
                     f"study.yaml names '{one_line(name)}', which params.yaml's {section} does"
                     f" not have (it has {one_line(', '.join(known))})"
                 )
+    for name in row.assistants_by:
+        if name not in row.methods:
+            raise UserError(
+                f"study.yaml: assistants_by names '{one_line(name)}', which is not among the row's"
+                f" methods ({one_line(', '.join(row.methods))})"
+            )
 
 
 def _add(entries: dict[str, Entry], key: str, entry: Entry) -> None:
@@ -171,7 +182,8 @@ def _teachers(
             _add(found.pivots, key, pivot)
             paths[network] = (PIVOTS / f"{key}.safetensors").as_posix()
         else:
-            paths[network] = _assistant(row, method, name, group.up_to(network), params, found)
+            by = row.assistants_by.get(method, method)
+            paths[network] = _assistant(row, by, name, group.up_to(network), params, found)
     return paths
 
 

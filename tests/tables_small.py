@@ -107,18 +107,19 @@ def cover(studies: list[Path]) -> list[Job]:
                 cell = study.cells.cells[job.stage.partition("@")[2]]
                 method, group = study.params.methods[cell.method], study.params.groups[cell.group]
                 taught = "taught" if cell.teachers else "alone"
-                has = {("method", cell.method), ("group", cell.dataset, cell.group, taught)}
+                has = {
+                    ("method", cell.method),
+                    ("group", cell.dataset, cell.group, taught),
+                    ("study", folder.name),
+                }
                 _, known = found.get(job.address, (0, frozenset()))
-                found[job.address] = (
-                    flop_per_image(method, group),
-                    known | has | {("study", folder.name)},
-                )
+                found[job.address] = flop_per_image(method, group), known | has
     chosen: list[Job] = []
     seen: set[tuple[str, ...]] = set()
-    for address, (_, has) in sorted(found.items(), key=lambda item: (item[1][0], item[0])):
-        if not has <= seen:
+    for address in sorted(found, key=lambda address: (found[address][0], address)):
+        if not found[address][1] <= seen:
             chosen.append(jobs[address])
-            seen |= has
+            seen |= found[address][1]
     return with_all_before(chosen, jobs.values())
 
 

@@ -102,6 +102,31 @@ def test_dense_guidance_has_every_larger_network_as_a_teacher(params: Params) ->
     assert target.starts_from == target.teachers["resnet14"]
 
 
+def test_variants_of_a_method_can_share_the_assistants_of_one(params: Params) -> None:
+    row = ROW | {"methods": ["dgkd", "dgkd-drop"], "assistants_by": {"dgkd-drop": "dgkd"}}
+    cells = expand(declare(row), params, "mine")
+    assert {assistant.method for assistant in cells.assistants.values()} == {"dgkd"}
+    alone = expand(declare(ROW | {"methods": ["dgkd"]}), params, "mine")
+    assert cells.assistants == alone.assistants
+    own, shared = (cells.cells[f"digits-r26-r8-{m}-s5"] for m in ("dgkd", "dgkd-drop"))
+    assert own.teachers == shared.teachers and own.method != shared.method
+
+
+@pytest.mark.parametrize(
+    ("by", "named"),
+    [
+        ({"takd": "dgkd"}, "assistants_by names 'takd', which is not among the row's methods"),
+        ({"dgkd": "nope"}, "study.yaml names 'nope'"),
+    ],
+)
+def test_assistants_by_nobody_or_for_nobody_are_refused(
+    params: Params, by: dict[str, str], named: str
+) -> None:
+    row = ROW | {"methods": ["dgkd"], "assistants_by": by}
+    with pytest.raises(UserError, match=named):
+        expand(declare(row), params, "mine")
+
+
 def test_a_folder_is_what_its_preparation_depends_on(params: Params) -> None:
     cells = expand(declare(ROW | {"dataset": "cifar10-small"}), params, "mine")
     assert cells.datasets["cifar10-small"].input == "data/raw/cifar10-small"
