@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from orc_repro.config import load_params
 from orc_repro.errors import UserError
 from orc_repro.files import write_atomically
 from orc_repro.page.files import read_runs
-from orc_repro.project import evaluated
-from orc_repro.report.results import read_results
-from orc_repro.verdicts import page
+from orc_repro.project import evaluated, trained
+from orc_repro.report.results import History, Result, read_results
+from orc_repro.validation import read_json
+from orc_repro.verdicts import account, page
 from orc_repro.verdicts.claims import CLAIMS, load_claims
 from orc_repro.verdicts.judge import by_method, judge
+from orc_repro.verdicts.tuning import choices
 
 
 def text_now() -> str:
@@ -21,17 +24,35 @@ def text_now() -> str:
     Raises:
         UserError: the claims or the page are not as they have to be.
     """
-    claims = load_claims(load_params())
-    datasets = dict.fromkeys(test.dataset for claim in claims.claims for test in claim.tests)
-    results = by_method([r for d in datasets for r in read_results(evaluated(d))], claims)
+    params = load_params()
+    claims = load_claims(params)
+    every = [r for dataset in claims.datasets for r in read_results(evaluated(dataset))]
+    results, runs = by_method(every, claims), read_runs()
     lines = judge(claims, results)
+    tuned = (
+        ()
+        if claims.tuning is None
+        else choices(claims.tuning, params, every, validation_accuracies(every))
+    )
     parts = {
         "verdicts": page.verdicts(lines),
         "tests": page.tests(lines),
         "methods": page.methods(results, claims),
-        "runs": page.provenance(results, read_runs()),
+        "tuning": account.tuning(tuned),
+        "alternatives": account.alternatives(claims.alternatives, results),
+        "compute": account.compute(every, params, runs),
+        "runs": page.provenance(results, runs),
     }
     return page.page(page.PAGE, parts)
+
+
+def validation_accuracies(results: Sequence[Result]) -> dict[str, float]:
+    """The target's validation accuracy after the last epoch, by the fingerprint of the run."""
+    found = {}
+    for result in results:
+        history = read_json(History, trained(result.dataset) / f"{result.cell}.json")
+        found[result.fingerprint] = history.epochs[-1]["val/top1"] or 0.0
+    return found
 
 
 def write_reproduction() -> Path:

@@ -14,6 +14,8 @@ from orc_repro.validation import Strict, parse
 from orc_repro.yaml_files import read_yaml
 
 CLAIMS = Path("studies/scaled_claims.yaml")
+LEVELS = ("low", "middle", "high")
+"""The values that tuning tries of a method's one free parameter."""
 
 
 class Test(Strict):
@@ -33,6 +35,36 @@ class Claim(Strict):
     tests: Annotated[tuple[Test, ...], Field(strict=False, min_length=1)]
 
 
+class Tuning(Strict):
+    """What chose the free parameter of each method, before anything of the claims was run.
+
+    Attributes:
+        recipe: of the tuning's cells.
+        seed: theirs.
+        methods: each was tried as ``<method>-low``, ``-middle`` and ``-high``.
+    """
+
+    recipe: str
+    seed: int
+    methods: Annotated[tuple[str, ...], Field(strict=False)]
+
+
+class Alternative(Strict):
+    """Other answers to something that the paper leaves open; no claim, so no verdict.
+
+    Attributes:
+        asks: the question.
+        baseline: the method that has the answer which stands in the other tables.
+        methods: each with another answer.
+    """
+
+    asks: str
+    dataset: str
+    group: str
+    baseline: str
+    methods: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+
+
 class Claims(Strict):
     """``studies/scaled_claims.yaml``.
 
@@ -41,12 +73,22 @@ class Claims(Strict):
         seeds: that were declared; others do not count.
         level: an adjusted p-value below it decides.
         claims: in the order of the report.
+        tuning: what was tried before.
+        alternatives: in the order of the report.
     """
 
     recipe: str
     seeds: Annotated[tuple[int, ...], Field(strict=False, min_length=2)]
     level: Annotated[float, Field(gt=0, lt=1)]
     claims: Annotated[tuple[Claim, ...], Field(strict=False, min_length=1)]
+    tuning: Tuning | None = None
+    alternatives: Annotated[tuple[Alternative, ...], Field(strict=False)] = ()
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Every dataset that is named, once."""
+        places = [test.dataset for claim in self.claims for test in claim.tests]
+        return tuple(dict.fromkeys([*places, *(other.dataset for other in self.alternatives)]))
 
 
 def load_claims(params: Params, path: Path = CLAIMS) -> Claims:
@@ -56,14 +98,23 @@ def load_claims(params: Params, path: Path = CLAIMS) -> Claims:
         UserError: they are not as described, or name what ``params.yaml`` has not.
     """
     found = parse(Claims, read_yaml(path), str(path))
+    tests = [test for claim in found.claims for test in claim.tests]
+    methods = {name for test in tests for name in (test.better, test.worse)}
+    recipes = {found.recipe}
+    for other in found.alternatives:
+        methods |= {other.baseline, *other.methods}
+    if found.tuning is not None:
+        recipes.add(found.tuning.recipe)
+        methods |= {f"{name}-{level}" for name in found.tuning.methods for level in LEVELS}
+        methods |= set(found.tuning.methods)
     known: dict[str, tuple[Collection[str], set[str]]] = {
-        "recipe": (params.recipes, {found.recipe}),
-        "dataset": (params.data, {test.dataset for c in found.claims for test in c.tests}),
-        "group": (params.groups, {test.group for c in found.claims for test in c.tests}),
-        "method": (
-            params.methods,
-            {name for c in found.claims for t in c.tests for name in (t.better, t.worse)},
+        "recipe": (params.recipes, recipes),
+        "dataset": (params.data, set(found.datasets)),
+        "group": (
+            params.groups,
+            {test.group for test in tests} | {other.group for other in found.alternatives},
         ),
+        "method": (params.methods, methods),
     }
     for what, (declared, named) in known.items():
         for name in sorted(named - set(declared)):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orc_repro.errors import UserError
 from orc_repro.project import REPORTS
 from orc_repro.report.results import Result
-from orc_repro.report.statistics import Summary, summarise
+from orc_repro.report.statistics import summarise
+from orc_repro.verdicts import words
 from orc_repro.verdicts.claims import Claims
 from orc_repro.verdicts.judge import Judged, Key, Line
 
 PAGE = REPORTS / "reproduction.md"
-NOT_RUN = "not run"
 
 
 def fill(text: str, parts: Mapping[str, str]) -> str:
@@ -50,13 +50,13 @@ def verdicts(lines: Sequence[Line]) -> str:
                 ", ".join(map(str, line.claim.tables)),
                 f"**{line.verdict}**" + ("" if line.complete or not found else ", preliminary"),
                 _names(line.weakest),
-                _interval(found),
-                _p(line.weakest.adjusted_p),
+                words.interval(found),
+                words.p_words(line.weakest.adjusted_p),
                 str(found.n if found else 0),
             ]
         )
     heads = ["#", "claim", "tables", "verdict", "weakest test", "difference", "adjusted p", "n"]
-    return _table(heads, rows)
+    return words.table(heads, rows)
 
 
 def tests(lines: Sequence[Line]) -> str:
@@ -66,12 +66,12 @@ def tests(lines: Sequence[Line]) -> str:
             str(number),
             f"{judged.test.dataset}, `{judged.test.group}`",
             _names(judged),
-            _mean(judged.better),
-            _mean(judged.worse),
-            _interval(judged.difference.paired),
-            _p(judged.difference.p),
-            _p(judged.adjusted_p),
-            _welch(judged.difference.welch),
+            words.mean(judged.better),
+            words.mean(judged.worse),
+            words.interval(judged.difference.paired),
+            words.p_words(judged.difference.p),
+            words.p_words(judged.adjusted_p),
+            words.welch(judged.difference.welch),
             str(judged.difference.paired.n if judged.difference.paired else 0),
         ]
         for number, line in enumerate(lines, 1)
@@ -89,7 +89,7 @@ def tests(lines: Sequence[Line]) -> str:
         "Welch",
         "n",
     ]
-    return _table(heads, rows)
+    return words.table(heads, rows)
 
 
 def methods(results: Mapping[Key, Mapping[int, Result]], claims: Claims) -> str:
@@ -105,11 +105,11 @@ def methods(results: Mapping[Key, Mapping[int, Result]], claims: Claims) -> str:
         runs = [*results.get((dataset, group, method), {}).values()]
         reached = summarise([run.target.last.top1 for run in runs]) if runs else None
         rows.append(
-            [dataset, f"`{group}`", f"`{method}`", _mean(reached), str(len(runs)), _elected(runs),
-             _pivot(runs)]
+            [dataset, f"`{group}`", f"`{method}`", words.mean(reached), str(len(runs)),
+             words.elected(runs), words.pivot(runs)]
         )  # fmt: skip
     heads = ["dataset", "group", "method", "top-1", "n", "temporary teacher", "its pivot's top-1"]
-    return _table(heads, rows)
+    return words.table(heads, rows)
 
 
 def provenance(
@@ -126,64 +126,11 @@ def provenance(
                  result.fingerprint[:12], run.get("seconds", "")]
             )  # fmt: skip
     heads = ["where", "method", "seed", "top-1", "run id", "commit", "fingerprint", "seconds"]
-    return _table(heads, rows) if rows else "Nothing has been run."
+    return words.table(heads, rows) if rows else "Nothing has been run."
 
 
 def _names(judged: Judged) -> str:
     return f"`{judged.test.better}` - `{judged.test.worse}`"
-
-
-def _mean(found: Summary | None) -> str:
-    if found is None:
-        return NOT_RUN
-    return f"{found.mean:.2f}" + ("" if found.sd is None else f" ± {found.sd:.2f}")
-
-
-def _interval(found: Summary | None) -> str:
-    if found is None:
-        return NOT_RUN
-    if found.low is None or found.high is None:
-        return f"{found.mean:+.2f}"
-    return f"{found.mean:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
-
-
-def _welch(found: tuple[float, float] | None) -> str:
-    return "" if found is None else f"{found[0]:+.2f} to {found[1]:+.2f}"
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _elected(runs: Iterable[Result]) -> str:
-    """Each student's share of elections over all runs, and how often that changed in a run."""
-    counts: dict[str, int] = {}
-    changes = []
-    for run in runs:
-        changes.append(run.role_changes)
-        for name, count in run.elected.items():
-            counts[name] = counts.get(name, 0) + count
-    total = sum(counts.values())
-    if not total:
-        return ""
-    shares = ", ".join(f"{name} {100 * count / total:.0f} %" for name, count in counts.items())
-    return f"{shares}; {sum(changes) / len(changes):.0f} changes"
-
-
-def _pivot(runs: Sequence[Result]) -> str:
-    """Before and, on average, after."""
-    befores = {run.pivot_before for run in runs if run.pivot_before is not None}
-    afters = [net.last.top1 for run in runs for net in run.networks.values() if net.role == "pivot"]
-    if not befores or not afters:
-        return ""
-    return f"{min(befores):.2f} → {sum(afters) / len(afters):.2f}"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
 def page(path: Path, parts: Mapping[str, str]) -> str:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from orc_repro.config import load_params
 from orc_repro.errors import UserError
-from orc_repro.report.results import NetworkResult, Result, Score
+from orc_repro.report.results import Result
 from orc_repro.verdicts import page
 from orc_repro.verdicts.claims import CLAIMS, Claims, load_claims
 from orc_repro.verdicts.judge import by_method, judge
 from orc_repro.yaml_files import read_yaml
 from tests.project import ROOT
+from tests.verdicts.made import result
 
 SEEDS = (0, 1, 2)
 NOISE = (0.0, 0.1, -0.1)
@@ -37,19 +36,6 @@ def claims(*pairs: tuple[str, str]) -> Claims:
             ],
         }
     )
-
-
-def result(method: str, seed: int, top1: float, **changes: Any) -> Result:
-    score = Score(epoch=7, top1=top1, top5=None, loss=1.0, class_top1=(top1,))
-    student = NetworkResult(role="target", parameters=1, last=score, best=score)
-    fields: dict[str, Any] = {
-        "cell": f"{method}-s{seed}", "row": method, "fingerprint": f"{method}{seed}",
-        "weights_digest": "", "dataset": "d", "group": "g", "method": method, "recipe": "scaled",
-        "seed": seed, "epochs": 8, "training_images": 10, "target_name": "resnet8",
-        "networks": {"resnet8": student}, "pivot_before": None, "elected": {},
-        "role_changes": 0, "not_finite": (),
-    }  # fmt: skip
-    return Result(**fields | changes)
 
 
 def results(**means: float) -> list[Result]:
@@ -157,6 +143,9 @@ def test_the_declared_claims_name_what_there_is(monkeypatch: pytest.MonkeyPatch)
             for method in (test.better, test.worse):
                 for seed in declared.seeds:
                     assert (test.dataset, test.group, method, seed) in cells
+    for other in declared.alternatives:
+        for method in (other.baseline, *other.methods):
+            assert all((other.dataset, other.group, method, seed) in cells for seed in SEEDS)
     broken = params.model_copy(update={"methods": {}})
     with pytest.raises(UserError, match=r"params\.yaml has no method 'ce'"):
         load_claims(broken, ROOT / CLAIMS)
