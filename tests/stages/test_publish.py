@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,15 +16,7 @@ from orc_repro.stages.evaluate import evaluate_cell
 from orc_repro.stages.publish import CARD, WEIGHTS_FILE, publish
 from orc_repro.stages.train import train
 from tests.reliability.machine import cell_of
-
-
-def top1_by_the_card(folder: Path, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """Run the code of a card, in its folder."""
-    (code,) = re.findall(r"```python\n(.*?)```", (folder / CARD).read_text(), re.DOTALL)
-    code = code.replace(f'"{WEIGHTS_FILE}"', repr(str(folder / WEIGHTS_FILE)))
-    names: dict[str, Any] = {"images": images}
-    exec(code, names)
-    return 100 * int((names["logits"].argmax(dim=1) == labels).sum()) / len(labels)
+from tests.stages.cards import classes_by_the_card, top1
 
 
 def test_the_code_of_a_card_gives_its_accuracy(
@@ -45,7 +35,7 @@ def test_the_code_of_a_card_gives_its_accuracy(
         torch.from_numpy(np.load(f"data/prepared/digits/test_{kind}.npy"))
         for kind in ("images", "labels")
     )
-    assert top1_by_the_card(folder, images, labels) == result.target.last.top1
+    assert top1(classes_by_the_card(folder, images), labels) == result.target.last.top1
     text = (folder / CARD).read_text()
     assert f"| test top-1, last epoch | {result.target.last.top1:.2f} % |" in text
     assert file_digest(folder / WEIGHTS_FILE) in text
