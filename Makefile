@@ -23,7 +23,7 @@ repro: install ## prepare, train, evaluate and report the default comparison
 	@echo 'Everything on one page: reports/index.html    Tables: reports/    Runs, curves, role changes: make ui    Change something: README.md'
 
 test: install ## every test; those on real CIFAR images are skipped where there are none
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30
 
 tables-small: install ## every stage of every table with a handful of images, through DVC
 	rm -rf $(VENV)/tables-small
