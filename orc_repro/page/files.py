@@ -19,6 +19,7 @@ from orc_repro.page.class_figures import class_figure, class_frame
 from orc_repro.page.cost import Cost, cost_figure, costs
 from orc_repro.page.role_figures import role_figure
 from orc_repro.page.role_frames import RoleLog, role_frames
+from orc_repro.plan import slug
 from orc_repro.progress import Work
 from orc_repro.project import REPORTS, ROLES, evaluated, trained
 from orc_repro.report.markdown import interval, spread
@@ -191,12 +192,17 @@ def classes_of(key: str, cells: Cells, params: Params) -> pd.DataFrame | None:
     result = read_result(key, evaluated(cell.study))
     if result is None or params.methods[cell.method].kind != "orc":
         return None
+    # Whichever study asks: one that has the cell without this one must not draw it otherwise.
+    named = (
+        slug(cell.dataset, cell.group, name, f"s{cell.seed}")
+        for name, method in params.methods.items()
+        if method.kind == "ce"
+    )
     alone = [
-        read_result(other, evaluated(beside.study))
-        for other, beside in cells.cells.items()
-        if (beside.dataset, beside.group, beside.recipe, beside.seed)
-        == (cell.dataset, cell.group, cell.recipe, cell.seed)
-        and params.methods[beside.method].kind == "ce"
+        beside
+        for other in named
+        if (beside := read_result(other, evaluated(cell.study))) is not None
+        and beside.recipe == cell.recipe
     ]
     return class_frame(result, alone[0] if alone else None).round(4)
 
