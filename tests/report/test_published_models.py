@@ -27,6 +27,7 @@ SETS: dict[str, tuple[Literal["cifar10", "cifar100"], dict[str, int]]] = {
     "cifar100-3k": ("cifar100", {"test_per_class": 100, "every_class": 5}),
 }
 """As `make scaled-data` draws them."""
+MOST_TIES = 5
 
 
 def result_of(model: Path) -> Result:
@@ -75,5 +76,5 @@ def test_a_published_network_answers_as_it_was_evaluated(
     predicted = read_predictions(result.dataset, result)
     assert predicted is not None
     # Another processor may round an answer that is nearly a tie differently.
-    assert (found != torch.from_numpy(predicted)).sum() <= 2
-    assert abs(top1(found, labels) - result.target.last.top1) <= 100 * 2 / len(labels)
+    assert (found != torch.from_numpy(predicted)).sum() <= MOST_TIES
+    assert abs(top1(found, labels) - result.target.last.top1) <= 100 * MOST_TIES / len(labels)
