@@ -98,8 +98,9 @@ network = build(
 network.load_state_dict(load_file("{WEIGHTS_FILE}"))
 network.eval()
 # images: uint8 [N, {", ".join(map(str, manifest.image_shape))}]
-mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in ({mean}, {std}))
-logits = network((images / 255 - mean) / std)
+mean = torch.tensor({mean})
+std = torch.tensor({std})
+logits = network((images / 255 - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1))
 ```
 
 Classes, in the order of the logits: {", ".join(manifest.class_names)}.
