@@ -9,7 +9,6 @@ import platform
 import signal
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Annotated
 
@@ -63,16 +62,11 @@ app = typer.Typer(
 
 def _say_versions(wanted: bool) -> None:
     if wanted:
-        stood_on = (f"{name} {_version(name)}" for name in ("torch", "mlflow", "dvc", "optuna"))
+        from orc_repro.tracking.description import installed
+
+        stood_on = (f"{name} {installed(name)}" for name in ("torch", "mlflow", "dvc", "optuna"))
         print(f"orc-repro {__version__}: Python {platform.python_version()}, {', '.join(stood_on)}")
         raise typer.Exit
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 @app.callback()

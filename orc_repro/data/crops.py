@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from orc_repro._torchvision import import_torchvision
 from orc_repro.data.photos import Pixels
 from orc_repro.errors import UserError
+from orc_repro.interruption import SIGNALS
 
 
 class Photos(Protocol):
@@ -144,9 +145,7 @@ def signals_left_to_whoever_trains() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # on Windows
         yield
         return
-    before = signal.pthread_sigmask(
-        signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    )
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:

@@ -149,7 +149,7 @@ def run_tags(*, device: str, manifest_digest: str, deterministic: bool) -> dict[
         "python": platform.python_version(),
         "schema_version": SCHEMA_VERSION,
     }
-    tags |= {f"version.{name}": _version(name) for name in PACKAGES}
+    tags |= {f"version.{name}": installed(name) for name in PACKAGES}
     for ours, theirs in (
         ("dvc.stage", "DVC_STAGE"),
         ("dvc.exp_name", "DVC_EXP_NAME"),
@@ -160,7 +160,8 @@ def run_tags(*, device: str, manifest_digest: str, deterministic: bool) -> dict[
     return tags
 
 
-def _version(package: str) -> str:
+def installed(package: str) -> str:
+    """The version of a package, or ``none``."""
     try:
         return version(package)
     except PackageNotFoundError:
