@@ -85,10 +85,11 @@ class Progress:
 
     def _print(self, figures: str) -> None:
         self._shown = time.monotonic()
-        per_second = (self._done - self._before) / max(self._shown - self._started, 1e-9)
-        speed = speed_of(per_second * self._images_per_step, "images")
-        left = duration((self._epochs * self._steps - self._done) / max(per_second, 1e-9))
-        line = f"{self._title}  {figures}  {speed}  {left} left"
+        line = f"{self._title}  {figures}"
+        if self._done > self._before:  # else resumed at an epoch's end: no speed is known yet
+            per_second = (self._done - self._before) / max(self._shown - self._started, 1e-9)
+            left = duration((self._epochs * self._steps - self._done) / per_second)
+            line += f"  {speed_of(per_second * self._images_per_step, 'images')}  {left} left"
         if self._speaks:
             print(line, file=sys.stderr, flush=True)
 

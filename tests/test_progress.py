@@ -34,6 +34,15 @@ def test_a_line_an_epoch_with_loss_accuracy_images_a_second_and_time_left(
     )
 
 
+def test_resumed_after_the_last_step_of_an_epoch_no_speed_is_made_up(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Progress("digits-orc-s0", epochs=3, steps=2) as progress:
+        progress.resume(0, 2)
+        progress.epoch(0, loss=0.5, top1=98.76)
+    assert capsys.readouterr().err == "digits-orc-s0  epoch 1/3  loss 0.500  validation 98.8 %\n"
+
+
 def test_a_long_epoch_says_every_minute_how_far_it_is(
     capsys: pytest.CaptureFixture[str], clock: Clock
 ) -> None:
