@@ -15,6 +15,7 @@ from pydantic import NonNegativeInt
 from orc_repro.config import AnyMethod, Group, OrcConfig, Params, Recipe, load_params
 from orc_repro.errors import UserError, one_line
 from orc_repro.given.declaration import GivenWeights
+from orc_repro.project import POOLS
 from orc_repro.validation import Name, Strict, parse
 from orc_repro.yaml_files import read_yaml
 
@@ -170,3 +171,22 @@ def load_study(folder: Path = DEFAULT_STUDY, params: Path = Path("params.yaml"))
     """Read and check ``params.yaml`` and a study's ``cells.yaml``."""
     path = folder / "cells.yaml"
     return Study(load_params(params), parse(Cells, read_yaml(path), str(path)), folder)
+
+
+def load_study_of(cell: str, folder: Path = DEFAULT_STUDY) -> Study:
+    """What has a cell's stages and results: the study itself, or the pool that it shows cells of.
+
+    A cell that the default study does not have is looked for in every pool.
+    """
+    study = load_study(folder)
+    shown = study.cells.cells.get(cell)
+    if shown is not None:
+        return (
+            study if shown.study == study.name else load_study(folder.parent / POOLS / shown.study)
+        )
+    if folder == DEFAULT_STUDY:
+        for path in sorted((folder.parent / POOLS).glob("*/cells.yaml")):
+            pool = load_study(path.parent)
+            if cell in pool.cells.cells:
+                return pool
+    return study

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orc_repro.cells import load_study
+from orc_repro.cells import DEFAULT_STUDY, load_study, load_study_of
 from orc_repro.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -36,3 +36,17 @@ def test_a_group_that_lost_its_pivot_is_named(tmp_path: Path) -> None:
     path.write_text(text.replace("r20-r8: {pivot: resnet20", "r20-r8: {pivot: null"))
     with pytest.raises(UserError, match=r"groups\.r20-r8\.pivot is null; kd needs a pivot"):
         load_study(DEFAULT, path)
+
+
+def test_a_cell_that_a_study_shows_of_a_pool_is_the_pools_wherever_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    pooled = "cifar100-3k-r8-three-tuned-orc-s0"
+    for study in (Path("studies/scaled_table08"), Path("studies/pools/cifar100-3k"), DEFAULT_STUDY):
+        found = load_study_of(pooled, study)
+        assert (found.name, found.cell(pooled).study) == ("cifar100-3k", "cifar100-3k")
+    assert load_study_of("digits-r20-r8-orc-s0").name == "default"
+    for study in (DEFAULT_STUDY, Path("studies/scaled_table08")):
+        with pytest.raises(UserError, match="has no cell 'nobody'"):
+            load_study_of("nobody", study).cell("nobody")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from orc_repro.cells import DEFAULT_STUDY, load_study
+from orc_repro.cells import DEFAULT_STUDY, load_study, load_study_of
 from orc_repro.cli.options import CellArgument, StudyOption
 from orc_repro.config import load_params
 from orc_repro.errors import UserError
@@ -104,4 +104,4 @@ def roles_command(
             raise UserError("a terminal cannot show Parquet; --to FILE.parquet writes it")
         sys.stdout.buffer.write(as_bytes(tidy(changes), form))
     else:
-        print("\n".join(summary(changes, iterations_of(load_study(study), cell))))
+        print("\n".join(summary(changes, iterations_of(load_study_of(cell, study), cell))))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from orc_repro.cells import DEFAULT_STUDY, load_study
+from orc_repro.cells import DEFAULT_STUDY, load_study, load_study_of
 from orc_repro.cli.completion import assistants, pivots
 from orc_repro.cli.options import (
     CellArgument,
@@ -90,16 +90,16 @@ def train_command(
         from orc_repro.stages.forecast_devices import Wishes, forecast_devices
 
         wishes = Wishes(devices_of(devices), batch_per_device, images, assumed(assume or []))
-        print("\n".join(forecast_devices(load_study(study), cell, wishes, device)))
+        print("\n".join(forecast_devices(load_study_of(cell, study), cell, wishes, device)))
         return
     if devices or batch_per_device or images or assume:
         raise UserError("--devices needs --plan; what else is said of a plan needs both")
     if preview:
-        print("\n".join(forecast(load_study(study), cell, device).lines()))
+        print("\n".join(forecast(load_study_of(cell, study), cell, device).lines()))
         return
     if _runs_side_by_side(processes, device):
         return
-    if not train(load_study(study), cell, device, restart):
+    if not train(load_study_of(cell, study), cell, device, restart):
         print(f"{cell} is trained already; --restart trains it again")
 
 
@@ -147,6 +147,6 @@ def evaluate_command(
     """Evaluate a trained cell on the test split; keep what its target predicted."""
     from orc_repro.stages.predictions import evaluate_and_keep
 
-    result = evaluate_and_keep(load_study(study), cell, device)
+    result = evaluate_and_keep(load_study_of(cell, study), cell, device)
     last = result.target.last.top1
     print(f"{cell}: {result.target_name} {last:.2f} % after epoch {result.epochs}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ from orc_repro.yaml_files import read_yaml
 
 Curves = list[dict[str, float]]
 
-RUN_COLUMNS = ("cell", "fingerprint", "run_id", "ended", "seconds", "device", "torch", "commit")
+RUN_COLUMNS = (
+    "cell", "fingerprint", "run_id", "ended", "seconds", "device", "torch", "commit", "dirty",
+)  # fmt: skip
 
 
 def report(study: Path, to: Path | None = None) -> Path:
@@ -97,14 +99,25 @@ def _networks_of(params: Params, name: str, paper: Paper) -> str | None:
 
 
 def write_all_results(folder: Path = REPORTS) -> None:
-    """Write ``results.csv`` and ``runs.csv``: every result of every study and pool, once."""
+    """Write ``results.csv`` and ``runs.csv``: every result of every study and pool, once; and the
+    runs of the teachers that were trained before.
+    """
     found = {path.parent.name: read_results(path) for path in sorted(RESULTS.glob("*/evaluated"))}
     tables = [network_rows(results) for results in found.values() if results]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     write_atomically(
         folder / "results.csv", table.to_csv(index=False, lineterminator="\n").encode()
     )
-    _write_runs([r for results in found.values() for r in results], folder / "runs.csv")
+    made: list[Result | History] = []
+    for study, results in found.items():
+        known = {result.cell for result in results}
+        made += results
+        made += [
+            read_json(History, path)
+            for path in sorted(trained(study).glob("*.json"))
+            if path.stem not in known
+        ]
+    _write_runs(made, folder / "runs.csv")
 
 
 def deliver_finals(study: Study) -> list[str]:
@@ -170,19 +183,19 @@ def _history(folder: Path, key: str) -> Curves:
     ]
 
 
-def _write_runs(results: list[Result], path: Path) -> None:
-    """Join results with the runs that made them; keeps what another machine has written."""
+def _write_runs(made: Sequence[Result | History], path: Path) -> None:
+    """Join what was made with the runs that made it; keeps what another machine has written."""
     known: dict[str, dict[str, Any]] = {}
     if path.exists():
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         known = {str(row["fingerprint"]): dict(row) for _, row in table.iterrows()}
-    rows = [_run(result) or known.get(result.fingerprint) for result in results]
+    rows = [_run(one.cell, one.fingerprint) or known.get(one.fingerprint) for one in made]
     table = pd.DataFrame([row for row in rows if row], columns=list(RUN_COLUMNS))
     write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
-def _run(result: Result) -> dict[str, Any] | None:
-    folder = run_folder(result.fingerprint)
+def _run(cell: str, fingerprint: str) -> dict[str, Any] | None:
+    folder = run_folder(fingerprint)
     ended = read_outcome(folder)
     if ended is None or ended.status != "FINISHED":
         return None
@@ -191,12 +204,13 @@ def _run(result: Result) -> dict[str, Any] | None:
     ids = [s.run_id for s in stores if s.run_id and s.attempt == about.attempt]
     when = datetime.fromtimestamp(ended.ended_ms / 1000, UTC)
     return {
-        "cell": result.cell,
-        "fingerprint": result.fingerprint,
+        "cell": cell,
+        "fingerprint": fingerprint,
         "run_id": ids[-1] if ids else about.attempt,
         "ended": when.isoformat(timespec="seconds"),
         "seconds": f"{ended.figures['cost/seconds']:.1f}",
         "device": about.tags["device"],
         "torch": about.tags["version.torch"],
         "commit": about.tags["git.commit"][:12],
+        "dirty": about.tags["git.dirty"],
     }

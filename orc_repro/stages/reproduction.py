@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from orc_repro.config import load_params
+from orc_repro.cells import Cells
+from orc_repro.config import Params, load_params
 from orc_repro.errors import UserError
 from orc_repro.files import write_atomically
 from orc_repro.page.files import read_runs
-from orc_repro.project import evaluated, trained
+from orc_repro.project import POOLS, evaluated, trained
 from orc_repro.report.results import History, Result, read_results
-from orc_repro.validation import read_json
-from orc_repro.verdicts import account, page
-from orc_repro.verdicts.claims import CLAIMS, load_claims
+from orc_repro.validation import parse, read_json
+from orc_repro.verdicts import account, page, teachers
+from orc_repro.verdicts.claims import CLAIMS, Claims, load_claims
 from orc_repro.verdicts.judge import by_method, judge
 from orc_repro.verdicts.tuning import choices
+from orc_repro.yaml_files import read_yaml
 
 
 def text_now() -> str:
@@ -36,14 +38,28 @@ def text_now() -> str:
     )
     parts = {
         "verdicts": page.verdicts(lines),
+        "claims": page.claims(lines),
         "tests": page.tests(lines),
+        "left-out": page.left_out(every, claims),
         "methods": page.methods(results, claims),
+        "teachers": _teachers(claims, every, params, runs),
         "tuning": account.tuning(tuned),
         "alternatives": account.alternatives(claims.alternatives, results),
         "compute": account.compute(every, params, runs),
-        "runs": page.provenance(results, runs),
+        "runs": page.provenance(every, runs),
     }
     return page.page(page.PAGE, parts)
+
+
+def _teachers(
+    claims: Claims, every: Sequence[Result], params: Params, runs: Mapping[str, Mapping[str, str]]
+) -> str:
+    paths = [Path("studies") / POOLS / dataset / "cells.yaml" for dataset in claims.datasets]
+    pools = [parse(Cells, read_yaml(path), str(path)) for path in paths]
+    found = teachers.teachers(pools, every, params)
+    files = {one.name: trained(one.dataset) / f"{one.name}.json" for one in found}
+    histories = {name: read_json(History, path) for name, path in files.items() if path.exists()}
+    return teachers.table(found, histories, runs)
 
 
 def validation_accuracies(results: Sequence[Result]) -> dict[str, float]:

@@ -43,26 +43,45 @@ def alternatives(
     declared: Sequence[Alternative], results: Mapping[Key, Mapping[int, Result]]
 ) -> str:
     """Each alternative beside what stands in the other tables, paired by seed."""
-    rows = []
+    rows, before = [], None
     for other in declared:
-        for method in (other.baseline, *other.methods):
-            found = results.get((other.dataset, other.group, method), {})
-            base = results.get((other.dataset, other.group, other.baseline), {})
+        first = other.dataset, other.group, other.baseline
+        base = results.get(first, {})
+        if first != before:
+            rows.append(["*as in the other tables*", *_answer(other, other.group, other.baseline),
+                         *_reached(base), "", "", *_teaching(base)])  # fmt: skip
+        before = first
+        for number, (group, method) in enumerate(other.answers):
+            found = results.get((other.dataset, group, method), {})
             paired = difference(_accuracies(found), _accuracies(base)).paired
-            runs = [*found.values()]
             rows.append(
                 [
-                    other.asks if method == other.baseline else "",
-                    f"`{method}`",
-                    words.mean(summarise([*_accuracies(found).values()]) if found else None),
-                    str(len(found)),
-                    "" if method == other.baseline else words.interval(paired),
-                    words.elected(runs),
-                    words.pivot(runs),
+                    "" if number else other.asks,
+                    *_answer(other, group, method),
+                    *_reached(found),
+                    words.interval(paired),
+                    str(paired.n if paired else 0),
+                    *_teaching(found),
                 ]
             )
-    heads = ["question", "answer", "top-1", "n", "difference", "temporary teacher", "its pivot"]
+    heads = [
+        "question", "answer", "top-1", "n", "difference", "pairs", "temporary teacher", "its pivot",
+    ]  # fmt: skip
     return words.table(heads, rows)
+
+
+def _answer(other: Alternative, group: str, method: str) -> list[str]:
+    where = "" if group == other.group else f" on `{group}`"
+    return [f"`{method}`{where}"]
+
+
+def _reached(found: Mapping[int, Result]) -> list[str]:
+    return [words.mean(summarise([*_accuracies(found).values()]) if found else None),
+            str(len(found))]  # fmt: skip
+
+
+def _teaching(found: Mapping[int, Result]) -> list[str]:
+    return [words.elected(found.values()), words.pivot([*found.values()])]
 
 
 def compute(
@@ -86,7 +105,7 @@ def compute(
         rows.append(
             [f"`{recipe}`", dataset, f"`{group}`", str(len(found)), in_words(sum(flop)), hours]
         )
-    heads = ["recipe", "dataset", "group", "runs", "arithmetic", "hours of a core"]
+    heads = ["recipe", "dataset", "group", "runs", "arithmetic", "hours"]
     return words.table(heads, rows) if rows else "Nothing has been run."
 
 

@@ -28,10 +28,20 @@ class Test(Strict):
 
 
 class Claim(Strict):
-    """A sentence of the paper, its tables, and its tests."""
+    """A sentence about the paper's method, its tables, and its tests.
+
+    Attributes:
+        says: what is tested.
+        tables: of the paper.
+        record: what is known of the paper's own claim, and from whom.
+        guess: what of ``says`` is ours.
+        tests: all of them have to hold.
+    """
 
     says: str
     tables: Annotated[tuple[int, ...], Field(strict=False)]
+    record: str
+    guess: str = "nothing"
     tests: Annotated[tuple[Test, ...], Field(strict=False, min_length=1)]
 
 
@@ -56,6 +66,7 @@ class Alternative(Strict):
         asks: the question.
         baseline: the method that has the answer which stands in the other tables.
         methods: each with another answer.
+        elsewhere: more of them, in other groups that have the same target.
     """
 
     asks: str
@@ -63,6 +74,15 @@ class Alternative(Strict):
     group: str
     baseline: str
     methods: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    elsewhere: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] = Field(
+        default_factory=dict
+    )
+
+    @property
+    def answers(self) -> tuple[tuple[str, str], ...]:
+        """Group and method of each other answer."""
+        here = [(self.group, method) for method in self.methods]
+        return (*here, *((g, m) for g, methods in self.elsewhere.items() for m in methods))
 
 
 class Claims(Strict):
@@ -101,8 +121,10 @@ def load_claims(params: Params, path: Path = CLAIMS) -> Claims:
     tests = [test for claim in found.claims for test in claim.tests]
     methods = {name for test in tests for name in (test.better, test.worse)}
     recipes = {found.recipe}
+    groups = {test.group for test in tests}
     for other in found.alternatives:
-        methods |= {other.baseline, *other.methods}
+        methods |= {other.baseline, *(method for _, method in other.answers)}
+        groups |= {other.group, *other.elsewhere}
     if found.tuning is not None:
         recipes.add(found.tuning.recipe)
         methods |= {f"{name}-{level}" for name in found.tuning.methods for level in LEVELS}
@@ -110,10 +132,7 @@ def load_claims(params: Params, path: Path = CLAIMS) -> Claims:
     known: dict[str, tuple[Collection[str], set[str]]] = {
         "recipe": (params.recipes, recipes),
         "dataset": (params.data, set(found.datasets)),
-        "group": (
-            params.groups,
-            {test.group for test in tests} | {other.group for other in found.alternatives},
-        ),
+        "group": (params.groups, groups),
         "method": (params.methods, methods),
     }
     for what, (declared, named) in known.items():

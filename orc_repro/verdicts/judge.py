@@ -12,7 +12,9 @@ from orc_repro.report.statistics import Summary, summarise
 from orc_repro.verdicts.claims import Claim, Claims, Test
 from orc_repro.verdicts.paired import Difference, difference, holm
 
-Verdict = Literal["supported", "not supported", "undecided at this scale", "not run"]
+Verdict = Literal["supported", "not supported", "undecided at this scale", "incomplete", "not run"]
+LEAST_SEEDS = 3
+"""With fewer, a test says nothing: two differences that are alike by chance look certain."""
 Key = tuple[str, str, str]
 """Dataset, group, method."""
 
@@ -44,7 +46,8 @@ class Line:
         claim: which.
         tests: in the order they were declared.
         weakest: the test that the verdict hangs on.
-        verdict: ``not run`` if some test has fewer than two seeds.
+        verdict: ``not run`` if no test has a pair of runs, ``incomplete`` if some test has too few
+            and none that has enough speaks against the claim.
         complete: whether every test has all seeds that were declared.
     """
 
@@ -55,6 +58,11 @@ class Line:
     complete: bool
 
 
+def counts(result: Result, claims: Claims) -> bool:
+    """Whether a result is one of those that were declared, finite or not."""
+    return result.recipe == claims.recipe and result.seed in claims.seeds
+
+
 def by_method(results: list[Result], claims: Claims) -> dict[Key, dict[int, Result]]:
     """The results that count, by dataset, group and method, then by seed.
 
@@ -63,7 +71,7 @@ def by_method(results: list[Result], claims: Claims) -> dict[Key, dict[int, Resu
     """
     found: dict[Key, dict[int, Result]] = {}
     for result in results:
-        if result.recipe == claims.recipe and result.seed in claims.seeds and not result.not_finite:
+        if counts(result, claims) and not result.not_finite:
             key = result.dataset, result.group, result.method
             found.setdefault(key, {})[result.seed] = result
     for (dataset, group, method), seeds in found.items():
@@ -106,22 +114,28 @@ def _summary(values: Mapping[int, float]) -> Summary | None:
     return summarise([*values.values()]) if values else None
 
 
-def _strength(judged: Judged) -> float:
-    """From -1, clearly against the claim, to 1, clearly for it; less than that without a test."""
-    if judged.adjusted_p is None or judged.difference.paired is None:
-        return -2.0
-    certain = 1 - judged.adjusted_p
-    return certain if judged.difference.paired.mean > 0 else -certain
+def _strength(judged: Judged) -> tuple[float, float]:
+    """From -1, clearly against the claim, to 1, clearly for it; less than that with too few seeds.
+    Tests whose adjusted p-values are the same are told apart by what they were before.
+    """
+    paired, adjusted, p = judged.difference.paired, judged.adjusted_p, judged.difference.p
+    if paired is None or adjusted is None or p is None or paired.n < LEAST_SEEDS:
+        return -2.0, paired.n if paired else 0
+    sign = 1 if paired.mean > 0 else -1
+    return sign * (1 - adjusted), sign * (1 - p)
 
 
 def _verdict(tests: tuple[Judged, ...], level: float) -> Verdict:
     signs = []
     for judged in tests:
-        if judged.adjusted_p is None or judged.difference.paired is None:
-            return "not run"
+        paired = judged.difference.paired
+        if paired is None or judged.adjusted_p is None or paired.n < LEAST_SEEDS:
+            continue
         decided = judged.adjusted_p < level
-        mean = judged.difference.paired.mean
-        signs.append(0 if not decided or not mean else 1 if mean > 0 else -1)
+        signs.append(0 if not decided or not paired.mean else 1 if paired.mean > 0 else -1)
     if -1 in signs:
         return "not supported"
+    if len(signs) < len(tests):
+        started = any(judged.difference.paired for judged in tests)
+        return "incomplete" if started else "not run"
     return "supported" if all(sign == 1 for sign in signs) else "undecided at this scale"

@@ -12,7 +12,7 @@ from orc_repro.report.results import Result
 from orc_repro.report.statistics import summarise
 from orc_repro.verdicts import words
 from orc_repro.verdicts.claims import Claims
-from orc_repro.verdicts.judge import Judged, Key, Line
+from orc_repro.verdicts.judge import LEAST_SEEDS, Judged, Key, Line, counts
 
 PAGE = REPORTS / "reproduction.md"
 
@@ -48,7 +48,7 @@ def verdicts(lines: Sequence[Line]) -> str:
                 str(number),
                 line.claim.says,
                 ", ".join(map(str, line.claim.tables)),
-                f"**{line.verdict}**" + ("" if line.complete or not found else ", preliminary"),
+                _verdict(line),
                 _names(line.weakest),
                 words.interval(found),
                 words.p_words(line.weakest.adjusted_p),
@@ -57,6 +57,55 @@ def verdicts(lines: Sequence[Line]) -> str:
         )
     heads = ["#", "claim", "tables", "verdict", "weakest test", "difference", "adjusted p", "n"]
     return words.table(heads, rows)
+
+
+def _verdict(line: Line) -> str:
+    if line.verdict == "not run":
+        return f"**{line.verdict}**"
+    if line.verdict == "incomplete":
+        enough = sum(
+            found.n >= LEAST_SEEDS for judged in line.tests if (found := judged.difference.paired)
+        )
+        return f"**incomplete**: {enough} of {len(line.tests)} tests have {LEAST_SEEDS} seeds"
+    return f"**{line.verdict}**" + ("" if line.complete else ", preliminary")
+
+
+def claims(lines: Sequence[Line]) -> str:
+    """What is known of the paper's own claims, and what of ours is a guess."""
+    rows = [[str(number), line.claim.says, line.claim.record, line.claim.guess]
+            for number, line in enumerate(lines, 1)]  # fmt: skip
+    return words.table(["#", "claim", "on record", "our guess"], rows)
+
+
+def left_out(results: Sequence[Result], declared: Claims) -> str:
+    """Declared cells that count for no test, and why."""
+    found = {(r.dataset, r.group, r.method, r.seed): r for r in results if counts(r, declared)}
+    rows = []
+    for place in wanted(declared):
+        missing = [seed for seed in declared.seeds if (*place, seed) not in found]
+        if missing:
+            seeds = ", ".join(map(str, missing))
+            rows.append([f"{place[0]}, `{place[1]}`", f"`{place[2]}`", seeds, words.NOT_RUN])
+        rows += [
+            [f"{place[0]}, `{place[1]}`", f"`{place[2]}`", str(seed), "; ".join(run.not_finite)]
+            for seed in declared.seeds
+            if (run := found.get((*place, seed))) and run.not_finite
+        ]
+    if not rows:
+        return "None: every declared cell was run, and every value stayed finite."
+    return words.table(["where", "method", "seeds", "why"], rows)
+
+
+def wanted(declared: Claims) -> list[Key]:
+    """Every method on every group that some test needs, once."""
+    return [
+        *dict.fromkeys(
+            (test.dataset, test.group, method)
+            for claim in declared.claims
+            for test in claim.tests
+            for method in (test.better, test.worse)
+        )
+    ]
 
 
 def tests(lines: Sequence[Line]) -> str:
@@ -92,16 +141,10 @@ def tests(lines: Sequence[Line]) -> str:
     return words.table(heads, rows)
 
 
-def methods(results: Mapping[Key, Mapping[int, Result]], claims: Claims) -> str:
+def methods(results: Mapping[Key, Mapping[int, Result]], declared: Claims) -> str:
     """What each method reached, who was its temporary teacher, and what became of its pivot."""
-    wanted = dict.fromkeys(
-        (test.dataset, test.group, method)
-        for claim in claims.claims
-        for test in claim.tests
-        for method in (test.better, test.worse)
-    )
     rows = []
-    for dataset, group, method in wanted:
+    for dataset, group, method in wanted(declared):
         runs = [*results.get((dataset, group, method), {}).values()]
         reached = summarise([run.target.last.top1 for run in runs]) if runs else None
         rows.append(
@@ -112,20 +155,19 @@ def methods(results: Mapping[Key, Mapping[int, Result]], claims: Claims) -> str:
     return words.table(heads, rows)
 
 
-def provenance(
-    results: Mapping[Key, Mapping[int, Result]], runs: Mapping[str, Mapping[str, str]]
-) -> str:
+def provenance(results: Sequence[Result], runs: Mapping[str, Mapping[str, str]]) -> str:
     """One row a run: its number, and where that came from."""
     rows = []
-    for (dataset, group, method), seeds in sorted(results.items()):
-        for seed, result in sorted(seeds.items()):
-            run = runs.get(result.fingerprint, {})
-            rows.append(
-                [f"{dataset}, `{group}`", f"`{method}`", str(seed),
-                 f"{result.target.last.top1:.2f}", run.get("run_id", ""), run.get("commit", ""),
-                 result.fingerprint[:12], run.get("seconds", "")]
-            )  # fmt: skip
-    heads = ["where", "method", "seed", "top-1", "run id", "commit", "fingerprint", "seconds"]
+    for result in sorted(results, key=lambda r: (r.recipe, r.dataset, r.group, r.method, r.seed)):
+        run = runs.get(result.fingerprint, {})
+        rows.append(
+            [f"`{result.recipe}`", f"{result.dataset}, `{result.group}`", f"`{result.method}`",
+             str(result.seed), f"{result.target.last.top1:.2f}", run.get("run_id", ""),
+             run.get("commit", ""), result.fingerprint[:12], run.get("seconds", "")]
+        )  # fmt: skip
+    heads = [
+        "recipe", "where", "method", "seed", "top-1", "run id", "commit", "fingerprint", "seconds",
+    ]  # fmt: skip
     return words.table(heads, rows) if rows else "Nothing has been run."
 
 

@@ -10,17 +10,28 @@ from tests.verdicts.made import result
 
 
 def test_an_alternative_is_compared_with_its_baseline_by_seed() -> None:
-    other = Alternative(asks="why?", dataset="d", group="g", baseline="a", methods=("b", "c"))
+    other = Alternative(
+        asks="why?",
+        dataset="d",
+        group="g",
+        baseline="a",
+        methods=("b", "c"),
+        elsewhere={"h": ("b",)},
+    )
+    again = Alternative(asks="how?", dataset="d", group="g", baseline="a", methods=("b",))
     results = {
         ("d", "g", "a"): {seed: result("a", seed, 50.0 + seed) for seed in range(3)},
         ("d", "g", "b"): {seed: result("b", seed, 52.0 + 2 * seed) for seed in range(2)},
+        ("d", "h", "b"): {0: result("b", 0, 51.0)},
     }
     # Differences 2 and 3 over the two seeds that both have: mean 2.5, half-width
     # 12.706 * 0.7071 / 1.4142 = 6.353.
-    shown = account.alternatives([other], results)
-    assert "| why? | `a` | 51.00 ± 1.00 | 3 |  |" in shown
-    assert "|  | `b` | 53.00 ± 1.41 | 2 | +2.50 (-3.85 to +8.85) |" in shown
-    assert "|  | `c` | not run | 0 | not run |" in shown
+    shown = account.alternatives([other, again], results)
+    assert shown.count("| *as in the other tables* | `a` | 51.00 ± 1.00 | 3 |  |  |") == 1
+    assert "| why? | `b` | 53.00 ± 1.41 | 2 | +2.50 (-3.85 to +8.85) | 2 |" in shown
+    assert "|  | `c` | not run | 0 | not run | 0 |" in shown
+    assert "|  | `b` on `h` | 51.00 | 1 | +1.00 | 1 |" in shown
+    assert "| how? | `b` | 53.00 ± 1.41 |" in shown
 
 
 def test_what_was_spent_is_summed_by_group() -> None:

@@ -28,6 +28,7 @@ def claims(*pairs: tuple[str, str]) -> Claims:
                 {
                     "says": "the first is better",
                     "tables": (1,),
+                    "record": "a note has it",
                     "tests": [
                         {"dataset": "d", "group": "g", "better": better, "worse": worse}
                         for better, worse in pairs
@@ -62,8 +63,28 @@ def test_every_test_has_to_be_clearly_positive() -> None:
 
 def test_what_was_not_run_has_no_verdict() -> None:
     declared = claims(("a", "b"), ("a", "c"))
-    assert verdict_of(declared, results(a=60, b=50)) == "not run"
+    assert verdict_of(declared, results(a=60, b=50)) == "incomplete"
+    assert verdict_of(declared, results(b=50, c=60)) == "not run"
     assert verdict_of(declared, []) == "not run"
+
+
+def test_what_speaks_against_a_claim_decides_it_whatever_is_missing() -> None:
+    declared = claims(("a", "b"), ("a", "c"))
+    found = results(a=60, b=70)
+    assert verdict_of(declared, found) == "not supported"
+    (line,) = judge(declared, by_method(found, declared))
+    assert not line.complete
+    assert "**not supported**, preliminary" in page.verdicts([line])
+
+
+def test_two_seeds_say_nothing_however_alike_their_differences_are() -> None:
+    declared = claims(("a", "b"))
+    two = [result("a", seed, 53.0) for seed in (0, 1)] + [
+        result("b", seed, 50.0) for seed in (0, 1)
+    ]
+    assert verdict_of(declared, two) == "incomplete"
+    (line,) = judge(declared, by_method(two, declared))
+    assert "**incomplete**: 0 of 1 tests have 3 seeds" in page.verdicts([line])
 
 
 def test_the_number_of_tests_counts() -> None:
@@ -81,6 +102,12 @@ def test_the_weakest_test_stands_for_its_claim() -> None:
     assert line.weakest.test.worse == "c" and line.complete
     (line,) = judge(declared, by_method(results(a=60, b=50), declared))
     assert line.weakest.test.worse == "c" and not line.complete
+    # Differences 0.9, 1.1, 1 and 2.9, 3.1, 3: both are adjusted to the larger of 2 p and 1 p.
+    ties = [result(name, seed, mean + by)
+            for name, mean, noise in (("a", 53, (0, 0, 0)), ("b", 50, NOISE), ("c", 51, (0, 1, -1)))
+            for seed, by in zip(SEEDS, noise, strict=True)]  # fmt: skip
+    (line,) = judge(declared, by_method(ties, declared))
+    assert line.weakest.test.worse == "c"
 
 
 def test_only_declared_seeds_of_the_recipe_that_stayed_finite_count() -> None:
@@ -110,9 +137,23 @@ def test_the_page_has_every_number_with_its_origin() -> None:
     assert "| d, `g` | `a` - `b` | 60.00 ± 0.10 | 50.00 ± 0.10 |" in page.tests(lines)
     assert "x 75 %, y 25 %" in page.methods(found, declared)
     known = {"a0": {"run_id": "r1", "commit": "c1", "seconds": "9.0"}}
-    assert "| `a` | 0 | 60.00 | r1 | c1 | a0 | 9.0 |" in page.provenance(found, known)
-    few = judge(declared, by_method(results(a=60, b=50)[:5], declared))
+    runs = [run for seeds in found.values() for run in seeds.values()]
+    shown = page.provenance(runs, known)
+    assert "| `scaled` | d, `g` | `a` | 0 | 60.00 | r1 | c1 | a0 | 9.0 |" in shown
+    assert "| 1 | the first is better | a note has it | nothing |" in page.claims(lines)
+    four = declared.model_copy(update={"seeds": (*SEEDS, 3)})
+    few = judge(four, by_method(results(a=60, b=50), four))
     assert "**supported**, preliminary" in page.verdicts(few)
+
+
+def test_what_counts_for_no_test_is_listed_with_the_reason() -> None:
+    declared = claims(("a", "b"))
+    found = results(a=60, b=50)
+    assert page.left_out(found, declared).startswith("None: every declared cell was run")
+    found[1] = result("a", 1, 60.0, not_finite=("b: loss in epoch 0, step 3",))
+    shown = page.left_out([*found[:-2], result("b", 7, 1.0)], declared)
+    assert "| d, `g` | `a` | 1 | b: loss in epoch 0, step 3 |" in shown
+    assert "| d, `g` | `b` | 1, 2 | not run |" in shown
 
 
 def test_only_what_is_between_the_marks_is_replaced() -> None:
@@ -144,8 +185,9 @@ def test_the_declared_claims_name_what_there_is(monkeypatch: pytest.MonkeyPatch)
                 for seed in declared.seeds:
                     assert (test.dataset, test.group, method, seed) in cells
     for other in declared.alternatives:
-        for method in (other.baseline, *other.methods):
-            assert all((other.dataset, other.group, method, seed) in cells for seed in SEEDS)
+        for group, method in ((other.group, other.baseline), *other.answers):
+            assert all((other.dataset, group, method, seed) in cells for seed in SEEDS)
+            assert params.groups[group].target == params.groups[other.group].target
     broken = params.model_copy(update={"methods": {}})
     with pytest.raises(UserError, match=r"params\.yaml has no method 'ce'"):
         load_claims(broken, ROOT / CLAIMS)
