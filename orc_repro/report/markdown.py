@@ -62,7 +62,7 @@ def _method_cells(row: MethodRow) -> list[str]:
     some = next(iter(row.results.values()))
     n = str(row.target.n) if row.target.n == row.declared else f"{row.target.n} of {row.declared}"
     return [
-        f"{row.method} (mixed configurations, run again)" if row.mixed else row.method,
+        row.method + _doubts(row),
         some.target_name,
         spread(row.target),
         interval(row.target),
@@ -70,6 +70,13 @@ def _method_cells(row: MethodRow) -> list[str]:
         difference(row.against_baseline),
         spread(row.best),
     ]
+
+
+def _doubts(row: MethodRow) -> str:
+    found = ["mixed configurations, run again"] if row.mixed else []
+    if row.not_finite:
+        found.append(f"a student's loss was not finite in {row.not_finite} of the runs")
+    return f" ({'; '.join(found)})" if found else ""
 
 
 def _networks(rows: Sequence[MethodRow]) -> str:

@@ -29,6 +29,8 @@ class Protocol:
         found = [flag for result in row.results.values() for flag in self._differences(result)]
         if row.mixed:
             found.append("the seeds are of mixed configurations")
+        if row.not_finite:
+            found.append(f"a student's loss was not finite in {row.not_finite} of the runs")
         if row.results and n < row.declared:
             found.append(f"{n} of {row.declared} seeds")
         return list(dict.fromkeys(found))

@@ -62,6 +62,11 @@ class MethodRow:
     against_baseline: Summary | None
     mixed: bool
 
+    @property
+    def not_finite(self) -> int:
+        """How many of the runs had a student whose loss was no longer finite."""
+        return sum(bool(result.not_finite) for result in self.results.values())
+
 
 @dataclass(frozen=True)
 class Comparison:

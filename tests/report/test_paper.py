@@ -209,6 +209,13 @@ def test_mixed_and_missing_seeds_are_flagged() -> None:
     )
 
 
+def test_a_run_whose_student_diverged_is_flagged() -> None:
+    odd = result("kd", 0, 70.0, not_finite=("a: loss",))
+    kd = row("kd", odd, result("kd", 1, 71.0), result("kd", 2, 72.0))
+    (block,) = columns_of(comparison(kd)).blocks
+    assert line_of(block, "kd").flags == ("a student's loss was not finite in 1 of the runs",)
+
+
 def test_run_ids_by_seed() -> None:
     kd = row("kd", result("kd", 2, 70.0), result("kd", 0, 71.0))
     (block,) = columns_of(comparison(kd), runs={"print-kd-2": "abc"}).blocks

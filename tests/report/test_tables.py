@@ -95,6 +95,14 @@ def test_seeds_of_different_configurations_are_not_passed_over() -> None:
     assert "| ce (mixed configurations, run again) |" in text
 
 
+def test_a_run_whose_student_diverged_is_counted_and_named() -> None:
+    odd = result("orc", 1, 92.0, 97.0).model_copy(update={"not_finite": ("resnet26: loss",)})
+    text = table_of(result("orc", 0, 90.0, 97.0), odd)
+    assert (
+        "| orc (a student's loss was not finite in 1 of the runs) | resnet8 | 91.00 ± 1.41" in text
+    )
+
+
 def test_one_row_for_each_network_of_each_run() -> None:
     table = network_rows([result("ce", 0, 90.0), result("orc", 1, 93.0, 97.0)])
     assert table[["method", "network", "role", "seed", "top1_last"]].to_numpy().tolist() == [
