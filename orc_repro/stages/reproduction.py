@@ -44,7 +44,14 @@ def text_now() -> str:
         "methods": page.methods(results, claims),
         "teachers": _teachers(claims, every, params, runs),
         "tuning": account.tuning(tuned),
-        "alternatives": account.alternatives(claims.alternatives, results),
+        "alternatives": account.alternatives(
+            claims.alternatives,
+            {
+                recipe: by_method(every, claims.model_copy(update={"recipe": recipe}))
+                for recipe in {claims.recipe, *(a.recipe for a in claims.alternatives if a.recipe)}
+            },
+            claims.recipe,
+        ),
         "compute": account.compute(every, params, runs),
         "runs": page.provenance(every, runs),
     }

@@ -40,19 +40,29 @@ def tuning(choices: Sequence[Choice]) -> str:
 
 
 def alternatives(
-    declared: Sequence[Alternative], results: Mapping[Key, Mapping[int, Result]]
+    declared: Sequence[Alternative],
+    results: Mapping[str, Mapping[Key, Mapping[int, Result]]],
+    recipe: str,
 ) -> str:
-    """Each alternative beside what stands in the other tables, paired by seed."""
+    """Each alternative beside what stands in the other tables, paired by seed.
+
+    Args:
+        declared: in order.
+        results: by recipe, those that count.
+        recipe: of the other tables.
+    """
     rows, before = [], None
     for other in declared:
-        first = other.dataset, other.group, other.baseline
-        base = results.get(first, {})
+        by_recipe = results.get(other.recipe or recipe, {})
+        first = other.recipe, other.dataset, other.group, other.baseline
+        base = by_recipe.get(first[1:], {})
         if first != before:
-            rows.append(["*as in the other tables*", *_answer(other, other.group, other.baseline),
+            told = f"*recipe `{other.recipe}`*" if other.recipe else "*as in the other tables*"
+            rows.append([told, *_answer(other, other.group, other.baseline),
                          *_reached(base), "", "", *_teaching(base)])  # fmt: skip
         before = first
         for number, (group, method) in enumerate(other.answers):
-            found = results.get((other.dataset, group, method), {})
+            found = by_recipe.get((other.dataset, group, method), {})
             paired = difference(_accuracies(found), _accuracies(base)).paired
             rows.append(
                 [

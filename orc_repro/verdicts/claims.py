@@ -67,6 +67,7 @@ class Alternative(Strict):
         baseline: the method that has the answer which stands in the other tables.
         methods: each with another answer.
         elsewhere: more of them, in other groups that have the same target.
+        recipe: if another one than the claims'.
     """
 
     asks: str
@@ -77,6 +78,7 @@ class Alternative(Strict):
     elsewhere: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] = Field(
         default_factory=dict
     )
+    recipe: str | None = None
 
     @property
     def answers(self) -> tuple[tuple[str, str], ...]:
@@ -125,6 +127,7 @@ def load_claims(params: Params, path: Path = CLAIMS) -> Claims:
     for other in found.alternatives:
         methods |= {other.baseline, *(method for _, method in other.answers)}
         groups |= {other.group, *other.elsewhere}
+        recipes |= {other.recipe or found.recipe}
     if found.tuning is not None:
         recipes.add(found.tuning.recipe)
         methods |= {f"{name}-{level}" for name in found.tuning.methods for level in LEVELS}

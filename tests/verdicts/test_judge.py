@@ -174,19 +174,20 @@ def test_the_declared_claims_name_what_there_is(monkeypatch: pytest.MonkeyPatch)
     assert len(declared.claims) == 7
     # Each cell that a test needs is declared by a scaled study, for every seed.
     cells = {
-        (cell["dataset"], cell["group"], cell["method"], cell["seed"])
+        (cell["recipe"], cell["dataset"], cell["group"], cell["method"], cell["seed"])
         for path in ROOT.glob("studies/scaled_*/cells.yaml")
         for cell in read_yaml(path)["cells"].values()
-        if cell["recipe"] == declared.recipe
     }
+    recipe = declared.recipe
     for claim in declared.claims:
         for test in claim.tests:
             for method in (test.better, test.worse):
                 for seed in declared.seeds:
-                    assert (test.dataset, test.group, method, seed) in cells
+                    assert (recipe, test.dataset, test.group, method, seed) in cells
     for other in declared.alternatives:
         for group, method in ((other.group, other.baseline), *other.answers):
-            assert all((other.dataset, group, method, seed) in cells for seed in SEEDS)
+            recipe = other.recipe or declared.recipe
+            assert all((recipe, other.dataset, group, method, seed) in cells for seed in SEEDS)
             assert params.groups[group].target == params.groups[other.group].target
     broken = params.model_copy(update={"methods": {}})
     with pytest.raises(UserError, match=r"params\.yaml has no method 'ce'"):
