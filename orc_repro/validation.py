@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Any, TypeVar
@@ -14,8 +15,9 @@ from orc_repro.files import read_file
 Model = TypeVar("Model", bound=BaseModel)
 
 LONGEST_NAME = 128
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 # A name that becomes a part of a path: it cannot lead anywhere else.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)]
+Name = Annotated[str, Field(pattern=_NAME, max_length=LONGEST_NAME)]
 
 _SHOWN = Repr()  # a value nested without end is shown to a certain depth
 _SHOWN.maxstring = _SHOWN.maxother = 80
@@ -33,6 +35,11 @@ def parse(model: type[Model], content: dict[str, Any], where: str) -> Model:
         return model.model_validate(content)
     except ValidationError as error:
         raise UserError(f"{where}: {_findings(error, content)}") from None
+
+
+def is_name(text: str) -> bool:
+    """Whether a folder that is there already is called so as a :data:`Name` would be."""
+    return len(text) <= LONGEST_NAME and re.fullmatch(_NAME, text) is not None
 
 
 def read_json(model: type[Model], path: Path) -> Model:

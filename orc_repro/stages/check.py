@@ -18,6 +18,7 @@ from orc_repro.errors import UserError
 from orc_repro.page.build import check_page
 from orc_repro.pipelines import pipeline_of, pipeline_text
 from orc_repro.plan import planned
+from orc_repro.pools import left_behind
 from orc_repro.progress import Work
 from orc_repro.project import REPORTS, reports
 from orc_repro.stages.report import report, write_all_results
@@ -37,6 +38,8 @@ def check() -> None:
         UserError: names the first thing that does not agree.
     """
     every = planned(load_params())
+    for folder in left_behind(Path("studies"), every):
+        raise UserError(f"no study declares {folder} any more; `orc-repro plan` removes it")
     pipelines = [pipeline_of(folder) for folder in every]
     locked = {p: _locked(p) for p in pipelines if p.with_name("dvc.lock").exists()}
     with Work("check", len(every) + 4, "parts") as work:
