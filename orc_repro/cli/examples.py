@@ -13,7 +13,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "plan": ("orc-repro plan",),
     "prepare": (
         "orc-repro prepare digits",
-        "orc-repro prepare cifar100 --study studies/table02_cifar100",
+        "orc-repro prepare cifar100 --study table02",
     ),
     "list": ("orc-repro list imagenet --study studies/pools/imagenet",),
     "subset": (
@@ -37,7 +37,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "search": (f"orc-repro search {_SEARCH}", f"orc-repro search {_SEARCH} --workers 4"),
     "promote": (f"orc-repro promote {_SEARCH}",),
     "evaluate": ("orc-repro evaluate digits-r20-r8-orc-s0",),
-    "report": ("orc-repro report", "orc-repro report --study studies/peers_cifar10"),
+    "report": ("orc-repro report", "orc-repro report --study peers_cifar10"),
     "page": (
         "orc-repro page",
         "orc-repro page --runs-at https://mlflow.example.org --to page.html",
@@ -49,7 +49,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "run": (
         "orc-repro run --workers 2",
         "orc-repro run train@digits-r20-r8-orc-s0",
-        "orc-repro run --table table02 cifar100-r56-r20-orc-s1",
+        "orc-repro run --study table02 cifar100-r56-r20-orc-s1",
     ),
     "status": ("orc-repro status", "orc-repro status table02"),
     "roles": (
@@ -60,6 +60,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "queue": (
         "orc-repro queue --list",
         "orc-repro queue --minutes 9",
+        "orc-repro queue --study 'scaled_*'",
         "orc-repro queue --share 1/2 --device cuda:0",
     ),
     "import": ("orc-repro import ../other/orc_repro",),

@@ -7,13 +7,60 @@ from typing import Annotated
 
 import typer
 
-from orc_repro.cli.completion import cells
+from orc_repro.cli.completion import cells, studies, studies_and_pools
+from orc_repro.studies import find_declared, find_study
 
+STUDY = "A study: its name, how that begins, or its folder."
 StudyOption = Annotated[
-    Path, typer.Option("--study", help="The folder of a study.yaml and its cells.yaml.")
+    Path,
+    typer.Option(
+        "--study",
+        help=STUDY,
+        metavar="STUDY",
+        parser=find_study,
+        autocompletion=studies_and_pools,
+    ),
+]
+RunOption = Annotated[
+    Path,
+    typer.Option(
+        "--study",
+        "--table",
+        help=STUDY,
+        metavar="STUDY",
+        parser=find_study,
+        autocompletion=studies_and_pools,
+    ),
+]
+ReportedOption = Annotated[
+    Path,
+    typer.Option(
+        "--study", help=STUDY, metavar="STUDY", parser=find_declared, autocompletion=studies
+    ),
 ]
 StudiesOption = Annotated[
-    list[str] | None, typer.Option("--study", help="Only studies of this name, as 'table0*'.")
+    list[str] | None,
+    typer.Option(
+        "--study",
+        help=f"{STUDY} Or a pattern, as 'table0*'; may be repeated.",
+        metavar="STUDY",
+        autocompletion=studies,
+    ),
+]
+StudyArgument = Annotated[
+    Path,
+    typer.Argument(
+        help=STUDY, metavar="STUDY", parser=find_study, autocompletion=studies_and_pools
+    ),
+]
+StatusArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        help=f"{STUDY} All, if left out.",
+        metavar="STUDY",
+        parser=find_declared,
+        autocompletion=studies,
+    ),
 ]
 DeviceOption = Annotated[
     str, typer.Option("--device", envvar="ORC_DEVICE", help="auto, cpu, cuda or cuda:N.")

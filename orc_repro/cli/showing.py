@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from orc_repro.cells import DEFAULT_STUDY, load_study, load_study_of
-from orc_repro.cli.options import CellArgument, StudyOption
+from orc_repro.cli.options import CellArgument, ReportedOption, StudyOption
 from orc_repro.config import load_params
 from orc_repro.errors import UserError
 from orc_repro.project import reports
 from orc_repro.stages.roles import Form
 
 
-def report_command(study: StudyOption = DEFAULT_STUDY) -> None:
+def report_command(study: ReportedOption = DEFAULT_STUDY) -> None:
     """Write a study's tables and figures, and the page of all; tell MLflow the end figures."""
     from orc_repro.page.build import write_page
     from orc_repro.stages.report import deliver_finals, report, write_all_results
@@ -47,7 +47,7 @@ def page_command(
     print(write_page(to or PAGE, UI if runs_at is None else runs_at, every_study()))
 
 
-def table_command(study: StudyOption = DEFAULT_STUDY) -> None:
+def table_command(study: ReportedOption = DEFAULT_STUDY) -> None:
     """Show a study's table."""
     from rich.console import Console
     from rich.markdown import Markdown

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from orc_repro.cells import DEFAULT_STUDY, load_study
+from orc_repro.cli.options import StudyArgument
 from orc_repro.config import load_params
 from orc_repro.errors import UserError
 
@@ -22,29 +23,25 @@ def sync_command() -> None:
 
 
 def register_command(
-    study: Annotated[
-        str, typer.Argument(help="A study's name or how it begins.")
-    ] = DEFAULT_STUDY.name,
+    study: StudyArgument = DEFAULT_STUDY,
 ) -> None:
     """Register a study's best target networks in MLflow, as models that load anywhere."""
-    from orc_repro.stages.jobs import find_study
     from orc_repro.stages.register import register
 
-    for line in register(load_study(find_study(study))):
+    for line in register(load_study(study)):
         print(line)
 
 
 def publish_command(
-    study: Annotated[str, typer.Argument(help="A study's name or how it begins.")],
+    study: StudyArgument,
     method: Annotated[
         list[str] | None, typer.Option("--method", help="One of its methods; may be repeated.")
     ] = None,
 ) -> None:
     """Write the best target of each method, with a model card, to reports/models/."""
-    from orc_repro.stages.jobs import find_study
     from orc_repro.stages.publish import publish
 
-    for folder in publish(load_study(find_study(study)), method or ()):
+    for folder in publish(load_study(study), method or ()):
         print(folder)
 
 

@@ -9,30 +9,27 @@ from typing import Annotated
 import typer
 
 from orc_repro.cells import DEFAULT_STUDY, load_study
-from orc_repro.cli.options import DeviceOption, StudiesOption, StudyOption
+from orc_repro.cli.options import DeviceOption, RunOption, StatusArgument, StudiesOption
 from orc_repro.config import load_params
 from orc_repro.errors import UserError, one_line
+from orc_repro.studies import find_studies
 
 
 def run_command(
     targets: Annotated[list[str] | None, typer.Argument(help="Stages, as train@CELL.")] = None,
-    study: StudyOption = DEFAULT_STUDY,
-    table: Annotated[
-        str | None, typer.Option("--table", help="A study's name or how it begins, as table02.")
-    ] = None,
+    study: RunOption = DEFAULT_STUDY,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, max=256, help="Stages side by side.")
     ] = None,
 ) -> None:
     """Run a study's pipeline through DVC; a signal ends all of it in order, to be continued."""
-    from orc_repro.stages.jobs import find_job, find_study, jobs_of, with_all_before
+    from orc_repro.stages.jobs import ends_of, find_job, jobs_of, with_all_before
     from orc_repro.stages.pipeline import run_pipeline
     from orc_repro.stages.prepare import refresh_listings
     from orc_repro.stages.workers import run_side_by_side
 
-    study = study if table is None else find_study(table)
     jobs = jobs_of(study)
-    named = [find_job(jobs, target) for target in targets or ["report"]]
+    named = [find_job(jobs, target) for target in targets or ()] or ends_of(jobs)
     refresh_listings(load_study(study).params, with_all_before(named, jobs))
     if workers is None:
         run_pipeline([job.address for job in named])
@@ -59,7 +56,8 @@ def queue_command(
     part = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", share)
     if part is None or int(part[1]) > int(part[2]):
         raise UserError(f"--share is '{one_line(share)}'; it must be I/N, as 2/3")
-    entries = shared(read_entries(study or [], load_params()), int(part[1]), int(part[2]))
+    entries = read_entries(find_studies(study or ()), load_params())
+    entries = shared(entries, int(part[1]), int(part[2]))
     print("\n".join(lines(entries) if show else work(entries, device, minutes)))
 
 
@@ -74,27 +72,20 @@ def import_command(folder: Path) -> None:
         raise UserError(f"{len(refused)} of the runs in {folder} do not fit, and were left there")
 
 
-def certify_command(
-    study: StudiesOption = None,
-) -> None:
+def certify_command(study: StudiesOption = None) -> None:
     """Tell DVC of results that were made without it, where they are what it would have made."""
     from orc_repro.queue.certify import certify
     from orc_repro.queue.order import read_entries
 
-    for line in certify(read_entries(study or [], load_params())):
+    for line in certify(read_entries(find_studies(study or ()), load_params())):
         print(line)
 
 
-def status_command(
-    study: Annotated[
-        str | None, typer.Argument(help="A study's name or how it begins; all, if left out.")
-    ] = None,
-) -> None:
+def status_command(study: StatusArgument = None) -> None:
     """Show what is measured, running, stopped or missing; a study's cells, or every study."""
-    from orc_repro.stages.jobs import find_study
     from orc_repro.stages.status import lines
 
-    for line in lines(None if study is None else find_study(study)):
+    for line in lines(study):
         print(line)
 
 

@@ -33,12 +33,14 @@ class Job:
 
 
 def jobs_of(study: Path) -> list[Job]:
-    """Every stage a study's report needs, each after those it waits for.
+    """Every stage a study's report needs, each after those it waits for; a pool has no report.
 
     Raises:
         UserError: a file of cells is missing or damaged.
     """
     jobs = {job.address: job for job in jobs_of_cells(study)}
+    if POOLS in study.parts:
+        return [*jobs.values()]
     report = f"{pipeline_of(study).as_posix()}:report"
     return [*jobs.values(), Job(report, frozenset(jobs))]
 
@@ -61,24 +63,6 @@ def jobs_of_cells(folder: Path) -> list[Job]:
             jobs[train] = Job(train, frozenset({prepare, first}))
             jobs[evaluate] = Job(evaluate, frozenset({train}))
     return list(jobs.values())
-
-
-def find_study(name: str, root: Path = Path("studies")) -> Path:
-    """The one study whose name is this or begins so.
-
-    Raises:
-        UserError: there is none, or there are several.
-    """
-    known = [path.parent for path in sorted(root.glob("*/study.yaml"))]
-    found = [folder for folder in known if folder.name == name] or [
-        folder for folder in known if folder.name.startswith(name)
-    ]
-    if len(found) != 1:
-        some = ", ".join(folder.name for folder in found or known)
-        raise UserError(
-            f"'{one_line(name)}' is {'more than one' if found else 'no'} study ({some})"
-        )
-    return found[0]
 
 
 def _read(folder: Path) -> Cells:
@@ -115,6 +99,13 @@ def find_job(jobs: Sequence[Job], target: str) -> Job:
             return job
     some = ", ".join(job.stage for job in jobs[:6])
     raise UserError(f"there is no stage '{one_line(target)}' (there are {one_line(some)}, ...)")
+
+
+def ends_of(jobs: Iterable[Job]) -> list[Job]:
+    """The stages that no other waits for: a study's report, or what a pool evaluates."""
+    listed = list(jobs)
+    awaited = frozenset[str]().union(*(job.after for job in listed))
+    return [job for job in listed if job.address not in awaited]
 
 
 def with_all_before(named: Iterable[Job], jobs: Iterable[Job]) -> list[Job]:

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from orc_repro.cells import DEFAULT_STUDY, load_study
 from orc_repro.cli import app
 from orc_repro.cli.examples import EXAMPLES, FIRST
-from orc_repro.stages.jobs import find_study
 from tests.project import ROOT, environment
 
 COMMANDS: Any = typer.main.get_command(app)
@@ -41,9 +40,7 @@ def test_an_example_is_understood_and_names_what_there_is(
     words = shlex.split(line.partition(" | ")[0])
     words = words[words.index("orc-repro") + 1 :]
     given = COMMANDS.commands[words[0]].make_context(words[0], words[1:]).params
-    named = given.get("study") or DEFAULT_STUDY
-    if isinstance(named, str):
-        named = find_study(named)
+    named = given.get("study")
     study = load_study(named if isinstance(named, Path) else DEFAULT_STUDY)  # several: patterns
     for part, section in (
         ("cell", study.cells.cells),
@@ -76,4 +73,14 @@ def test_the_shell_completes_commands_cells_and_choices() -> None:
     study = "--study studies/pools/cifar10-small"
     (offered,) = completed(f"orc-repro assist {study} cifar10-small-r20-r8-takd")
     assert offered in load_study(ROOT / "studies/pools/cifar10-small").cells.assistants
-    assert completed("orc-repro train --study /nowhere a") == []
+    study = "--study cifar10-small"
+    assert completed(f"orc-repro assist {study} cifar10-small-r20-r8-takd") == [offered]
+    assert completed("orc-repro train --study /nowhere d") == []
+
+
+def test_the_shell_completes_studies_as_names_or_folders_and_pools_where_they_are_taken() -> None:
+    assert completed("orc-repro status peers") == ["peers_cifar10"]
+    assert completed("orc-repro table --study cifar") == []
+    assert completed("orc-repro run --study table02") == ["table02_cifar100"]
+    pools = [f"studies/pools/cifar10{rest}" for rest in ("", "-3k", "-small", "0", "0-3k")]
+    assert completed("orc-repro run --study studies/pools/cifar10") == pools

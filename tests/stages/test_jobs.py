@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from orc_repro.cells import load_study
 from orc_repro.errors import UserError
-from orc_repro.stages.jobs import Job, find_job, find_study, jobs_of, with_all_before
+from orc_repro.stages.jobs import Job, ends_of, find_job, jobs_of, with_all_before
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +38,7 @@ def test_a_study_with_cells_of_its_own_has_its_stages_in_the_root_pipeline() -> 
 
 
 def test_a_table_takes_its_stages_from_the_pool_and_only_those_it_needs() -> None:
-    jobs = jobs_of(find_study("table01"))
+    jobs = jobs_of(Path("studies/table01_cifar10"))
     assert jobs[-1].address == "studies/table01_cifar10/dvc.yaml:report"
     assert {job.address.partition(":")[0] for job in jobs[:-1]} == {
         "studies/pools/cifar10/dvc.yaml"
@@ -77,10 +78,11 @@ def test_a_stage_brings_what_it_needs_and_a_bare_key_means_its_evaluation() -> N
         find_job(jobs, "train@nobody")
 
 
-def test_a_table_is_found_by_how_its_name_begins() -> None:
-    assert find_study("table10") == Path("studies/table10_temporary_teachers")
-    assert find_study("default") == Path("studies/default")
-    with pytest.raises(UserError, match=r"'table0' is more than one study \(table01_cifar10, "):
-        find_study("table0")
-    with pytest.raises(UserError, match=r"'table11' is no study \(default, "):
-        find_study("table11")
+def test_a_pool_has_no_report_and_ends_with_what_it_evaluates() -> None:
+    jobs = jobs_of(Path("studies/pools/cifar10-3k"))
+    ends = ends_of(jobs)
+    assert {job.kind for job in ends} == {"evaluate"}
+    assert len(ends) == len(load_study(Path("studies/pools/cifar10-3k")).cells.cells)
+    assert with_all_before(ends, jobs) == jobs
+    (report,) = ends_of(jobs_of(Path("studies/default")))
+    assert report.stage == "report"
