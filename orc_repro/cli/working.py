@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from orc_repro.cells import DEFAULT_STUDY, load_study
+from orc_repro.cli.completion import cells
 from orc_repro.cli.options import DeviceOption, RunOption, StatusArgument, StudiesOption
 from orc_repro.config import load_params
 from orc_repro.errors import UserError, one_line
@@ -16,7 +17,13 @@ from orc_repro.studies import find_studies
 
 
 def run_command(
-    targets: Annotated[list[str] | None, typer.Argument(help="Stages, as train@CELL.")] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Cells, or stages as train@CELL; all of the study if left out.",
+            autocompletion=cells,
+        ),
+    ] = None,
     study: RunOption = DEFAULT_STUDY,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, max=256, help="Stages side by side.")

@@ -68,6 +68,20 @@ def test_the_queue_shows_those_in_every_spelling(
     assert code == 0 and "cifar10-r26-r8-orc-s0" in said and "digits" not in said
 
 
+def test_what_is_run_is_cells_or_stages_or_all_of_a_study(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (argument,) = (one for one in COMMANDS["run"].params if one.name == "targets")
+    assert argument.help == "Cells, or stages as train@CELL; all of the study if left out."
+    asked: list[str] = []
+    monkeypatch.setattr("orc_repro.stages.pipeline.run_pipeline", asked.extend)
+    for words in (["digits-r20-r8-ce-s0", "train@digits-r20-r8-ce-s1"], []):
+        assert orc_repro(capsys, "run", *words)[0] == 0
+    cell, stage, whole = asked
+    assert cell == "dvc.yaml:evaluate@digits-r20-r8-ce-s0"
+    assert (stage, whole) == ("dvc.yaml:train@digits-r20-r8-ce-s1", "dvc.yaml:report")
+
+
 @pytest.mark.parametrize("words", [("--study", "cifar10-small"), ("--table", "cifar10-sm")])
 def test_a_pool_is_run_whole(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
