@@ -41,6 +41,11 @@ from orc_repro.report.tables import Comparison, MethodRow
 PAGE = REPORTS / "index.html"
 UI = "http://127.0.0.1:5000"
 """Where `make ui` shows the runs of the machine that made them."""
+DOCUMENTS = {
+    "reproduction.md": "verdicts on the paper's claims",
+    "protocol.md": "the rules behind them",
+}
+"""What lies beside the page, if it does, and what it is."""
 
 
 @dataclass(frozen=True)
@@ -131,11 +136,12 @@ def check_page() -> None:
 
 
 def page_text(studies: Iterable[Studied], runs: Runs, runs_at: str = UI) -> str:
-    """All of the page."""
+    """All of the page: studies that have results first."""
     params, pictures, studies = load_params(), Pictures(), list(studies)
     declared = {(cell.study, key) for s in studies for key, cell in s.cells.cells.items()}
     measured = [place for place in declared if read_result(place[1], evaluated(place[0]))]
     sections = [_section(studied, params, runs, pictures) for studied in studies]
+    sections.sort(key=lambda section: not section.measured)
     environment = Environment(
         loader=PackageLoader("orc_repro.page", "templates"),
         autoescape=True,
@@ -147,6 +153,7 @@ def page_text(studies: Iterable[Studied], runs: Runs, runs_at: str = UI) -> str:
     template = environment.get_template("index.html.j2")
     return template.render(
         sections=sections,
+        documents={name: told for name, told in DOCUMENTS.items() if (REPORTS / name).exists()},
         measured=len(measured),
         declared=len(declared),
         runs_at=runs_at.rstrip("/"),

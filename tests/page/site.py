@@ -43,3 +43,8 @@ def make(folder: Path) -> Path:
     (folder / "roles").mkdir()
     changes.to_parquet(folder / "roles" / f"{KEY}.parquet")
     return folder
+
+
+def add_study_without_results(name: str) -> None:
+    """A second study, in the current folder's project, of which nothing was run."""
+    shutil.copytree(ROOT / "studies/table01_cifar10", Path("studies") / name)

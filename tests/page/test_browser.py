@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from orc_repro.page.build import write_page
 from tests.browser import needs_browser, open_browser
+from tests.page.site import add_study_without_results, make
 from tests.project import ROOT
 
 PAGE = ROOT / "reports/index.html"
@@ -65,6 +67,19 @@ def test_only_what_scrolls_by_itself_is_wider_than_the_screen(browser: Any, widt
         ".map(e => e.outerHTML.slice(0, 80))"
     )
     assert browser.execute_script(outside, width) == []
+
+
+def test_a_link_to_a_study_that_is_folded_away_opens_it(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(make(tmp_path))
+    add_study_without_results("folded")
+    page = tmp_path / write_page(Path("page.html"))
+    visible = "return document.getElementById('folded').checkVisibility()"
+    browser.get(page.as_uri())
+    assert not browser.execute_script(visible)
+    browser.get(f"{page.as_uri()}#folded")
+    assert browser.execute_script(visible)
 
 
 def test_the_keyboard_reaches_the_content_first(browser: Any) -> None:

@@ -16,7 +16,7 @@ from orc_repro.page import pictures
 from orc_repro.page.build import PAGE, check_page, every_study, write_page
 from orc_repro.page.files import drawn_of, read_studies
 from orc_repro.report.results import read_result
-from tests.page.site import KEY, make
+from tests.page.site import KEY, add_study_without_results, make
 from tests.project import ROOT
 
 PICTURE = Path(f"reports/roles/default/{KEY}.svg")
@@ -46,6 +46,44 @@ def test_the_page_has_what_the_table_says_and_every_picture(site: Path) -> None:
     assert "orc, seed 0: 75 role changes" in captions[1]
     assert "orc-repro run --study studies/default digits-r20-r8-kd-s0" in text
     assert "learning_rate: 0.05" in text
+
+
+def test_studies_with_results_come_first_and_the_others_are_folded_away(site: Path) -> None:
+    add_study_without_results("a_table")
+    text = write_page(Path("more.html")).read_text(encoding="utf-8")
+    document = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(text)
+    folded = [
+        [section.get("id") for section in details.iter("section")]
+        for details in document.iter("details")
+    ]
+    assert ["a_table"] in folded
+    everything = [section.get("id") for section in document.iter("section")]
+    assert everything == ["default", "a_table", "again"]
+    links = [a.get("href") for nav in document.iter("nav") for a in nav.iter("a")]
+    assert links == [f"#{name}" for name in everything]
+    assert "<h2>Studies without a result</h2>" not in PAGE.read_text(encoding="utf-8")
+
+
+def test_verdicts_and_their_rules_are_linked_where_they_are(site: Path) -> None:
+    verdicts = '<a href="reproduction.md">reproduction.md</a> (verdicts on the paper&#39;s claims)'
+    rules = '<a href="protocol.md">protocol.md</a> (the rules behind them)'
+    assert f"<p>See {verdicts} and {rules}.</p>" in PAGE.read_text(encoding="utf-8")
+    Path("reports/protocol.md").unlink()
+    assert f"<p>See {verdicts}.</p>" in write_page().read_text(encoding="utf-8")
+    Path("reports/reproduction.md").unlink()
+    assert "<p>See " not in write_page().read_text(encoding="utf-8")
+
+
+def test_it_says_how_one_cell_is_measured_again_and_what_that_needs(site: Path) -> None:
+    again = PAGE.read_text(encoding="utf-8").partition('<section id="again"')[2]
+    for command in (
+        "orc-repro queue",
+        "orc-repro run --study STUDY CELL",
+        "orc-repro prepare cifar10 &amp;&amp; orc-repro prepare cifar100",
+        "make scaled-data",
+    ):
+        assert f"<code>{command}</code>" in again
+    assert "A result that is there counts as done" in again
 
 
 def test_the_numbers_by_epoch_lie_beside_the_picture(site: Path) -> None:
