@@ -153,6 +153,7 @@ def page_text(studies: Iterable[Studied], runs: Runs, runs_at: str = UI) -> str:
     template = environment.get_template("index.html.j2")
     return template.render(
         sections=sections,
+        vectors=pictures.vectors,
         documents={name: told for name, told in DOCUMENTS.items() if (REPORTS / name).exists()},
         measured=len(measured),
         declared=len(declared),

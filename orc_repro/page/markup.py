@@ -1,8 +1,7 @@
-"""Reports and figures as parts of a page: Markdown and SVG into HTML that can be read by all."""
+"""Reports as parts of a page: Markdown into HTML that can be read by all."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from markdown_it import MarkdownIt
@@ -12,12 +11,6 @@ from markupsafe import Markup, escape
 from orc_repro.report.paper_markdown import LINE_BREAK
 
 _DEEPEST = 6
-_ID = re.compile(r'\sid="([^"]+)"')
-_REFERENCE = re.compile(r'(url\(#|href="#)')
-_PROLOGUE = re.compile(r"\A.*?(?=<svg\b)|<metadata>.*?</metadata>|<!--.*?-->", re.DOTALL)
-_NO_ROTATION = re.compile(r' transform="rotate\(-0 [^)]*\)"')
-_SPACE = re.compile(r"\s*\n\s*")
-_LONG_NUMBER = re.compile(r"(?<=[ML] )(\d+\.\d{2,}) (\d+\.\d{2,})")
 
 
 def from_markdown(text: str, *, below: int, without: str = "", label: str = "") -> Markup:
@@ -58,24 +51,6 @@ def from_markdown(text: str, *, below: int, without: str = "", label: str = "") 
         caption = escape(f"{label}, table {count}")
         named.append(opening.format(caption, caption) + part)
     return Markup("".join(named).replace("</table>", "</table></div>"))
-
-
-def inline_svg(text: str, prefix: str, label: str) -> Markup:
-    """An SVG as an element of the page.
-
-    Its identifiers get a prefix, as every figure has the same ones; those that nothing refers to
-    go, and so do blanks and digits that nobody sees.
-    """
-    text = _NO_ROTATION.sub("", _PROLOGUE.sub("", text))
-    text = _LONG_NUMBER.sub(_rounded, _SPACE.sub("\n", text))
-    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
-    text = _ID.sub(lambda found: f' id="{prefix}-{found[1]}"' if found[1] in used else "", text)
-    text = _REFERENCE.sub(rf"\g<1>{prefix}-", text).strip()
-    return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1))
-
-
-def _rounded(point: re.Match[str]) -> str:
-    return f"{float(point[1]):.1f} {float(point[2]):.1f}"
 
 
 def _without_heading(tokens: list[Token], title: str) -> list[Token]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
+from xml.etree.ElementTree import ParseError
 
 from markupsafe import Markup
 
+from orc_repro.errors import UserError
 from orc_repro.page.files import Studied, class_files, cost_file, role_files
-from orc_repro.page.markup import inline_svg
+from orc_repro.page.vectors import Vectors
 from orc_repro.project import REPORTS, reports
 from orc_repro.report.results import Result
 from orc_repro.report.tables import Comparison
@@ -34,23 +35,29 @@ class Picture:
 
 
 class Pictures:
-    """Pictures with identifiers of their own, each on the page once, as long as there is room."""
+    """Pictures, each on the page once, as long as there is room."""
 
     def __init__(self, room: int | None = None) -> None:
-        self._numbers = count(1)
+        self.vectors = Vectors()
         self._room = PICTURES_BYTES if room is None else room
         self._seen: set[Path] = set()
 
     def read(self, path: Path, caption: str) -> Iterable[Picture]:
-        """The picture of a file, if there is one and it was not read before."""
+        """The picture of a file, if there is one and it was not read before.
+
+        Raises:
+            UserError: it is damaged.
+        """
         if not path.exists() or path in self._seen:
             return
         self._seen.add(path)
         text = path.read_text(encoding="utf-8")
-        svg = inline_svg(text, f"f{next(self._numbers)}", caption)
-        fits = len(svg) <= self._room
-        self._room -= len(svg) if fits else 0
-        yield Picture(svg if fits else None, path.relative_to(REPORTS).as_posix(), caption)
+        try:
+            svg, length = self.vectors.inline(text, caption, self._room)
+        except ParseError as error:
+            raise UserError(f"{path} is no whole picture: {error}") from None
+        self._room -= length
+        yield Picture(svg, path.relative_to(REPORTS).as_posix(), caption)
 
     def curves(self, name: str, comparison: Comparison) -> Iterable[Picture]:
         """Validation accuracy of a study's methods by epoch."""

@@ -170,11 +170,29 @@ def test_runs_are_links_to_the_ui_or_to_a_server(site: Path) -> None:
 def test_pictures_that_would_not_fit_are_linked(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "PICTURES_BYTES", PICTURE.stat().st_size)
+    monkeypatch.setattr(pictures, "PICTURES_BYTES", 30_000)
     text = write_page(Path("small.html")).read_text()
-    # In the order of the page: the curves fit, roles and classes do not, the smaller cost does.
-    assert text.count("<svg") == 2
+    # In the order they are taken: the curves and the cost fit, roles and classes do not.
+    assert text.count('<svg role="img"') == 2
     assert f'<a href="roles/default/{KEY}.svg">' in text
+
+
+def test_pictures_take_half_of_their_files_and_share_what_they_are_drawn_with(site: Path) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    vectors = re.findall("<svg.*?</svg>", text, flags=re.DOTALL)
+    files = [
+        path
+        for kind in ("figures", "roles/default", "classes/default", "cost/default")
+        for path in Path("reports", kind).glob("*.svg")
+        if path.stem in ("digits-r20-r8-validation", "digits-r20-r8-digits", KEY)
+    ]
+    assert len(vectors) == len(files) + 1 == 5
+    assert sum(map(len, vectors)) < sum(path.stat().st_size for path in files) / 2
+    names = re.findall(r' id="(_\d+)"', vectors[0])
+    assert len(set(names)) == len(names) > 20
+    assert {*re.findall(r'(?:url\(|href=")#(_\d+)', text)} == {*names}
+    styled = {*re.findall(r'class="(_\d+)"', text)}
+    assert styled and all(f".{name}{{" in text for name in styled)
 
 
 def test_tables_of_twenty_studies_and_all_the_pictures_there_is_room_for_are_5_mb() -> None:
