@@ -21,6 +21,8 @@ from orc_repro.files import read_file
 
 LARGEST_BYTES = 4 * 2**20
 MOST_VALUES = 200_000
+LARGEST_LOCK_BYTES = 32 * 2**20
+MOST_LOCK_VALUES = 2_000_000  # DVC writes some two hundred a stage
 DEEPEST = 50
 
 
@@ -42,6 +44,7 @@ class _Values(Composer, SafeConstructor, Resolver):
     """PyYAML speaks YAML 1.1, DVC 1.2; `5e-4` is text to the first and a number to the second."""
 
     peek_event: Callable[[], Any]  # of the parser that this is put before
+    most_values = MOST_VALUES
 
     def __init__(self) -> None:
         Composer.__init__(self)
@@ -53,8 +56,9 @@ class _Values(Composer, SafeConstructor, Resolver):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()
         self._nodes += 1
-        if self._nodes > MOST_VALUES:
-            raise UserError(f"line {event.start_mark.line + 1}: more than {MOST_VALUES} values")
+        if self._nodes > self.most_values:
+            line = event.start_mark.line + 1
+            raise UserError(f"line {line}: more than {self.most_values} values")
         if getattr(event, "tag", None) is not None:
             raise UserError(
                 f"line {event.start_mark.line + 1}: a value is not given a type with '!' here"
@@ -64,7 +68,7 @@ class _Values(Composer, SafeConstructor, Resolver):
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
         if node is not None:
-            _measure(node, {}, ())
+            _measure(node, self.most_values, {}, ())
         return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
@@ -88,7 +92,7 @@ class _Values(Composer, SafeConstructor, Resolver):
             seen.add(key)
 
 
-def _measure(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> int:
+def _measure(node: yaml.Node, most: int, sizes: dict[int, int], above: tuple[int, ...]) -> int:
     """How many values a node becomes with its aliases written out.
 
     Raises:
@@ -106,9 +110,9 @@ def _measure(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> 
         elif isinstance(node, yaml.SequenceNode):
             inner = node.value
         within = (*above, id(node))
-        sizes[id(node)] = 1 + sum(_measure(part, sizes, within) for part in inner)
-    if sizes[id(node)] > MOST_VALUES:
-        raise UserError(f"line {line}: more than {MOST_VALUES} values, with aliases written out")
+        sizes[id(node)] = 1 + sum(_measure(part, most, sizes, within) for part in inner)
+    if sizes[id(node)] > most:
+        raise UserError(f"line {line}: more than {most} values, with aliases written out")
     return sizes[id(node)]
 
 
@@ -140,22 +144,46 @@ class _Loader(_Values, _Parser):  # type: ignore[misc]
         _Values.__init__(self)
 
 
+class _LockLoader(_Loader):
+    """Of a text that DVC wrote, which grows with every stage."""
+
+    most_values = MOST_LOCK_VALUES
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
         UserError: the file is missing, is not YAML, is no mapping, or is absurdly large.
     """
+    return _read(path, _Loader, LARGEST_BYTES)
+
+
+def read_lock(path: Path) -> dict[str, dict[str, Any]]:
+    """What a ``dvc.lock`` says of each stage; nothing where there is none.
+
+    Raises:
+        UserError: see :func:`read_yaml`; also when it has another form.
+    """
+    if not path.exists():
+        return {}
+    stages = _read(path, _LockLoader, LARGEST_LOCK_BYTES).get("stages", {})
+    if not isinstance(stages, dict) or not all(isinstance(one, dict) for one in stages.values()):
+        raise UserError(f"{path} is damaged: its stages must be a mapping of names to mappings")
+    return stages
+
+
+def _read(path: Path, loader: type[_Loader], largest_bytes: int) -> dict[str, Any]:
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise UserError(f"{path} has more than {LARGEST_BYTES} bytes")
+        if path.stat().st_size > largest_bytes:
+            raise UserError(f"{path} has more than {largest_bytes} bytes")
         text = read_file(path).decode("utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; run this in the folder that holds it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     try:
-        content = yaml.load(text, Loader=_Loader)
+        content = yaml.load(text, Loader=loader)
     except UserError as error:
         raise UserError(f"{path}, {error}") from None
     except RecursionError:

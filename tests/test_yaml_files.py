@@ -8,7 +8,7 @@ import pytest
 
 from orc_repro import yaml_files
 from orc_repro.errors import UserError
-from orc_repro.yaml_files import read_yaml, write_yaml
+from orc_repro.yaml_files import MOST_VALUES, read_lock, read_yaml, write_yaml
 
 
 def test_numbers_and_words_are_those_of_version_1_2(tmp_path: Path) -> None:
@@ -53,3 +53,18 @@ def test_without_libyaml_the_same_is_read_and_refused(
         assert read_yaml(good) == found
         with pytest.raises(UserError, match=r"line 2: a value is not given a type with '!'"):
             read_yaml(bad)
+
+
+def test_a_lock_of_dvcs_may_hold_more_than_what_people_write(tmp_path: Path) -> None:
+    path = tmp_path / "dvc.lock"
+    assert read_lock(path) == {}
+    path.write_text(f"stages:\n  a:\n    outs: [{MOST_VALUES * '1,'}]\n")
+    assert len(read_lock(path)["a"]["outs"]) == MOST_VALUES
+    with pytest.raises(UserError, match=f"more than {MOST_VALUES} values"):
+        read_yaml(path)
+    path.write_text("schema: '2.0'\n")
+    assert read_lock(path) == {}
+    for damaged in ("stages: [a]", "stages: {a: 1}"):
+        path.write_text(damaged)
+        with pytest.raises(UserError, match="its stages must be a mapping of names to mappings"):
+            read_lock(path)

@@ -13,7 +13,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from orc_repro.queue.work import Studies
 from orc_repro.stages.jobs import Job, find_job, jobs_of_cells, with_all_before
 from orc_repro.stages.predictions import evaluate_and_keep
 from orc_repro.tracking.outcome import read_outcome
-from orc_repro.yaml_files import read_yaml
+from orc_repro.yaml_files import read_lock
 
 
 def certify(entries: Sequence[Entry]) -> list[str]:
@@ -44,7 +44,10 @@ def certify(entries: Sequence[Entry]) -> list[str]:
         for entry in (entry for entry in entries if entry.owner == owner):
             for job in with_all_before([find_job(known, f"evaluate@{entry.key}")], known):
                 jobs[job.address], owners[job.address] = job, owner
-    waiting = [job for job in jobs.values() if not _is_known(job, owners[job.address])]
+    locks = {
+        owner: read_lock(pipeline_of(owner).with_name("dvc.lock")) for owner in set(owners.values())
+    }
+    waiting = [job for job in jobs.values() if not _is_known(job, locks[owners[job.address]])]
     prepare = [job.address for job in waiting if job.kind == "prepare" and _is_used(job)]
     if prepare:
         _dvc("repro", "--single-item", *prepare)
@@ -97,11 +100,9 @@ def _is_used(job: Job) -> bool:
     return (Path("data/prepared") / job.stage.partition("@")[2]).is_dir()
 
 
-def _is_known(job: Job, owner: Path) -> bool:
+def _is_known(job: Job, lock: Mapping[str, Any]) -> bool:
     """Whether DVC's lock has a stage with the small files that lie there now."""
-    lock = pipeline_of(owner).with_name("dvc.lock")
-    stages: dict[str, Any] = read_yaml(lock).get("stages", {}) if lock.exists() else {}
-    outs = stages.get(job.stage, {}).get("outs", [])
+    outs = lock.get(job.stage, {}).get("outs", [])
     small = [out for out in outs if str(out.get("path", "")).startswith("results/")]
     return bool(outs) and all(
         Path(out["path"]).is_file() and _md5(Path(out["path"])) == out.get("md5") for out in small

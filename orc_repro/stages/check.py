@@ -24,7 +24,7 @@ from orc_repro.project import REPORTS, reports
 from orc_repro.stages.report import report, write_all_results
 from orc_repro.stages.reproduction import check_reproduction
 from orc_repro.validation import parse
-from orc_repro.yaml_files import read_yaml
+from orc_repro.yaml_files import read_lock, read_yaml
 
 COMPARED = ("table.md", "table.csv", "summary.json")
 
@@ -89,7 +89,7 @@ def _check_results() -> None:
 def _locked(pipeline: Path) -> list[str]:
     """The stages of a pipeline that were run, as DVC names them."""
     of = "" if pipeline == Path("dvc.yaml") else f"{pipeline}:"
-    return [of + stage for stage in read_yaml(pipeline.with_name("dvc.lock"))["stages"]]
+    return [of + stage for stage in read_lock(pipeline.with_name("dvc.lock"))]
 
 
 def _check_locked(pipelines: Mapping[Path, list[str]]) -> None:

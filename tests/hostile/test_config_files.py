@@ -135,7 +135,7 @@ def test_a_number_of_many_parts_is_text_and_takes_no_time(tmp_path: Path) -> Non
 def test_more_values_than_anyone_needs_are_not_even_parsed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(yaml_files, "MOST_VALUES", 100)
+    monkeypatch.setattr(yaml_files._Values, "most_values", 100)
     path = tmp_path / "a.yaml"
     path.write_text("a: [" + 1_000_000 * "1," + "]")
     _, sentence = attempt(lambda: read_yaml(path), tmp_path)
