@@ -30,13 +30,13 @@ def run_command(
     ] = None,
 ) -> None:
     """Run a study's pipeline through DVC; a signal ends all of it in order, to be continued."""
-    from orc_repro.stages.jobs import ends_of, find_job, jobs_of, with_all_before
+    from orc_repro.stages.jobs import ends_of, find_jobs, jobs_of, with_all_before
     from orc_repro.stages.pipeline import run_pipeline
     from orc_repro.stages.prepare import refresh_listings
     from orc_repro.stages.workers import run_side_by_side
 
     jobs = jobs_of(study)
-    named = [find_job(jobs, target) for target in targets or ()] or ends_of(jobs)
+    named = find_jobs(jobs, targets) if targets else ends_of(jobs)
     refresh_listings(load_study(study).params, with_all_before(named, jobs))
     if workers is None:
         run_pipeline([job.address for job in named])

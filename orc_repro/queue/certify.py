@@ -25,8 +25,8 @@ from orc_repro.project import evaluated, run_folder
 from orc_repro.queue.order import Entry
 from orc_repro.queue.standing import identity_of
 from orc_repro.queue.verify import outputs_of
-from orc_repro.queue.work import Studies
-from orc_repro.stages.jobs import Job, find_job, jobs_of_cells, with_all_before
+from orc_repro.queue.work import Studies, stages_of
+from orc_repro.stages.jobs import Job
 from orc_repro.stages.predictions import evaluate_and_keep
 from orc_repro.tracking.outcome import read_outcome
 from orc_repro.yaml_files import read_lock
@@ -38,26 +38,21 @@ def certify(entries: Sequence[Entry]) -> list[str]:
     Raises:
         UserError: DVC refuses.
     """
-    studies, jobs, owners = Studies(), dict[str, Job](), dict[str, Path]()
-    for owner in dict.fromkeys(entry.owner for entry in entries):
-        known = jobs_of_cells(owner)
-        for entry in (entry for entry in entries if entry.owner == owner):
-            for job in with_all_before([find_job(known, f"evaluate@{entry.key}")], known):
-                jobs[job.address], owners[job.address] = job, owner
+    studies, owners = Studies(), stages_of(entries)
     locks = {
         owner: read_lock(pipeline_of(owner).with_name("dvc.lock")) for owner in set(owners.values())
     }
-    waiting = [job for job in jobs.values() if not _is_known(job, locks[owners[job.address]])]
+    waiting = [job for job, owner in owners.items() if not _is_known(job, locks[owner])]
     prepare = [job.address for job in waiting if job.kind == "prepare" and _is_used(job)]
     if prepare:
         _dvc("repro", "--single-item", *prepare)
-    sound, lines = {job.address for job in jobs.values()} - {job.address for job in waiting}, []
+    sound, lines = {job.address for job in owners} - {job.address for job in waiting}, []
     sound |= set(prepare)
     new = []
     for job in waiting:
         if job.kind == "prepare" or not job.after <= sound:
             continue
-        study, key = studies[owners[job.address]], job.stage.partition("@")[2]
+        study, key = studies[owners[job]], job.stage.partition("@")[2]
         if job.kind == "evaluate":
             lines += _evaluate_again(study, key)
         elif not _is_what_would_be_made(study, job.kind, key):

@@ -17,7 +17,7 @@ from orc_repro.interruption import TIME_IS_UP
 from orc_repro.queue.claims import take
 from orc_repro.queue.order import Entry
 from orc_repro.queue.standing import is_busy, is_done, is_measured
-from orc_repro.stages.jobs import Job, find_job, jobs_of_cells, with_all_before
+from orc_repro.stages.jobs import Job, find_jobs, in_turn, jobs_of_cells
 
 LOOK_S = 5.0
 
@@ -36,6 +36,26 @@ class Studies:
                 study.params = study.params.model_copy(update={"tracking": off})
             self._known[folder] = study
         return self._known[folder]
+
+
+def stages_of(entries: Sequence[Entry]) -> dict[Job, Path]:
+    """Every stage that entries need, the first entry's first and each after those it waits for;
+    with the study or pool that has it.
+
+    Raises:
+        UserError: a file of cells is missing, damaged or older than its study's.
+    """
+    keys: dict[Path, list[str]] = {}
+    for entry in entries:
+        keys.setdefault(entry.owner, []).append(entry.key)
+    owners, ends = dict[Job, Path](), dict[tuple[Path, str], Job]()
+    for owner, its in keys.items():
+        jobs = jobs_of_cells(owner)
+        owners |= dict.fromkeys(jobs, owner)
+        found = find_jobs(jobs, [f"evaluate@{key}" for key in its])
+        ends |= {(owner, key): job for key, job in zip(its, found, strict=True)}
+    named = [ends[entry.owner, entry.key] for entry in entries]
+    return {job: owners[job] for job in in_turn(named, owners)}
 
 
 @dataclass
@@ -60,18 +80,10 @@ class Work:
 
     def jobs(self) -> list[Job]:
         """Every stage that a cell without a result needs, each after those it waits for."""
-        found: dict[str, Job] = {}
-        known: dict[Path, list[Job]] = {}
-        for entry in self.entries:
-            if is_measured(self.studies[entry.owner], entry.key):
-                continue
-            if entry.owner not in known:
-                known[entry.owner] = jobs_of_cells(entry.owner)
-            jobs = known[entry.owner]
-            for job in with_all_before([find_job(jobs, f"evaluate@{entry.key}")], jobs):
-                found[job.address] = job
-                self._owners[job.address] = entry.owner
-        return list(found.values())
+        left = [e for e in self.entries if not is_measured(self.studies[e.owner], e.key)]
+        found = stages_of(left)
+        self._owners = {job.address: owner for job, owner in found.items()}
+        return list(found)
 
     def run(self) -> None:
         """Work off what there is; return when nothing is left that this process can do.
@@ -125,7 +137,8 @@ class Work:
 
     def _others_work(self, jobs: Sequence[Job]) -> bool:
         """Whether a stage that others wait for is under way elsewhere."""
-        left = [job for job in jobs if job.address not in self.done | self.failed.keys()]
+        ended = self.done | self.failed.keys()
+        left = [job for job in jobs if job.address not in ended]
         needed = {address for job in left for address in job.after}
         return any(job.address in needed and job.after <= self.done for job in left)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,17 +88,21 @@ def _trained_before(
     return address
 
 
-def find_job(jobs: Sequence[Job], target: str) -> Job:
-    """The stage of a name (``train@KEY``, ``report``); a bare KEY stands for its evaluation.
+def find_jobs(jobs: Sequence[Job], targets: Iterable[str]) -> list[Job]:
+    """The stages of names (``train@KEY``, ``report``); a bare KEY stands for its evaluation.
 
     Raises:
         UserError: there is no such stage.
     """
-    for job in jobs:
-        if job.stage in (target, f"evaluate@{target}"):
-            return job
-    some = ", ".join(job.stage for job in jobs[:6])
-    raise UserError(f"there is no stage '{one_line(target)}' (there are {one_line(some)}, ...)")
+    by_stage = {job.stage: job for job in jobs}
+    found = []
+    for target in targets:
+        job = by_stage.get(target) or by_stage.get(f"evaluate@{target}")
+        if job is None:
+            some = one_line(", ".join(list(by_stage)[:6]))
+            raise UserError(f"there is no stage '{one_line(target)}' (there are {some}, ...)")
+        found.append(job)
+    return found
 
 
 def ends_of(jobs: Iterable[Job]) -> list[Job]:
@@ -112,10 +116,34 @@ def with_all_before(named: Iterable[Job], jobs: Iterable[Job]) -> list[Job]:
     """Stages and everything they wait for, in the order of ``jobs``."""
     by_address = {job.address: job for job in jobs}
     wanted: set[str] = set()
-    waiting = [job.address for job in named]
+    for job in named:
+        wanted |= _new_with(job, by_address, wanted)
+    return [job for job in by_address.values() if job.address in wanted]
+
+
+def in_turn(named: Iterable[Job], jobs: Iterable[Job]) -> list[Job]:
+    """Stages in the order they are named, each behind everything it waits for, and once.
+
+    ``jobs`` has each behind those it waits for, as `jobs_of` gives them.
+    """
+    by_address = {job.address: job for job in jobs}
+    places = {address: place for place, address in enumerate(by_address)}
+    found: dict[str, Job] = {}
+    for job in named:
+        for address in sorted(_new_with(job, by_address, found), key=places.__getitem__):
+            found[address] = by_address[address]
+    return list(found.values())
+
+
+def _new_with(job: Job, by_address: Mapping[str, Job], known: Container[str]) -> set[str]:
+    """The addresses of a stage and everything it waits for, without those that are known; what
+    those wait for is known, too.
+    """
+    new: set[str] = set()
+    waiting = [job.address]
     while waiting:
         address = waiting.pop()
-        if address not in wanted:
-            wanted.add(address)
+        if address not in new and address not in known:
+            new.add(address)
             waiting += by_address[address].after
-    return [job for job in by_address.values() if job.address in wanted]
+    return new

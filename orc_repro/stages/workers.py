@@ -46,9 +46,9 @@ class Board:
 
     def ready(self, running: Mapping[int, Running]) -> Job | None:
         """The first stage that waits for nothing more."""
-        busy = {entry.job.address for entry in running.values()}
+        begun = self.done | {entry.job.address for entry in running.values()} | self.failed.keys()
         for job in self.jobs:
-            if job.address not in self.done | busy | self.failed.keys() and job.after <= self.done:
+            if job.address not in begun and job.after <= self.done:
                 return job
         return None
 
@@ -59,7 +59,8 @@ class Board:
             return None
         mean = {kind: sum(values) / len(values) for kind, values in self.seconds.items()}
         overall = sum(every) / len(every)
-        waiting = [job for job in self.jobs if job.address not in self.done | self.failed.keys()]
+        ended = self.done | self.failed.keys()
+        waiting = [job for job in self.jobs if job.address not in ended]
         return sum(mean.get(job.kind, overall) for job in waiting) / workers
 
     def finish(self, entry: Running) -> None:

@@ -7,18 +7,24 @@ import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
+from orc_repro.config import load_params
 from orc_repro.errors import UserError
 from orc_repro.interruption import Interruption
 from orc_repro.progress import Progress
 from orc_repro.queue.claims import take
+from orc_repro.queue.order import read_entries
+from orc_repro.queue.work import Studies, Work
 from orc_repro.stages import prepare, pretrain
 from orc_repro.stages import run as run_module
+from orc_repro.stages.jobs import Job, jobs_of_cells
 from orc_repro.tracking.outcome import read_outcome
 from orc_repro.tracking.records import metrics_log
+from tests.project import ROOT
 from tests.queue.made import CELLS, EPOCHS, PIVOT, STEPS, inside, make
 from tests.reliability.machine import outputs, run_folder, start, wait_for_progress
 from tests.stages.commands import orc_repro
@@ -107,6 +113,49 @@ def test_cut_off_again_and_again_it_does_every_step_once(
         code, said = orc_repro(capsys, "prepare", "digits")
         code, said = orc_repro(capsys, "queue", "--list")
         assert code == 0 and said.count(" waiting ") == 3
+
+
+def test_all_that_entries_need_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    entries = read_entries(["default", "table01*"], load_params())
+    looked: list[Job] = []
+    stage = vars(Job)["stage"].fget
+
+    def counted(job: Job) -> str:
+        looked.append(job)
+        return str(stage(job))
+
+    monkeypatch.setattr(Job, "stage", property(counted))
+    under_way = Work(entries, "cpu")
+    monkeypatch.setattr("orc_repro.queue.work.is_measured", lambda *_: False)
+    monkeypatch.setattr(Studies, "__getitem__", lambda *_: None)
+    jobs = under_way.jobs()
+    owners = {entry.owner for entry in entries}
+    assert len(looked) <= sum(len(jobs_of_cells(owner)) for owner in owners)
+    monkeypatch.undo()
+    monkeypatch.chdir(ROOT)
+    assert len({job.address for job in jobs}) == len(jobs) > 2 * len(entries)
+    known: set[str] = set()
+    for job in jobs:
+        assert job.after <= known, job.address
+        known.add(job.address)
+    # In the order of the queue, across studies and pools.
+    ends = [job.stage for job in jobs if job.kind == "evaluate"]
+    assert ends == [f"evaluate@{entry.key}" for entry in entries]
+
+
+def test_who_waits_for_others_is_found_in_one_pass() -> None:
+    made: list[object] = []
+
+    class Counted(set[str]):
+        def __or__(self, other: Any) -> Any:
+            made.append(other)
+            return super().__or__(other)
+
+    first = Job("p:prepare@a")
+    jobs = [first, *(Job(f"p:train@{i}", frozenset({first.address})) for i in range(100))]
+    assert Work([], "cpu", done=Counted())._others_work(jobs)
+    assert len(made) == 1
 
 
 def test_a_clock_and_a_person_both_stop_it_in_order(project: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from orc_repro.cells import load_study
 from orc_repro.errors import UserError
-from orc_repro.stages.jobs import Job, ends_of, find_job, jobs_of, with_all_before
+from orc_repro.stages.jobs import Job, ends_of, find_jobs, in_turn, jobs_of, with_all_before
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,7 +66,7 @@ def test_every_stage_waits_only_for_stages_that_are_there_and_come_first() -> No
 
 def test_a_stage_brings_what_it_needs_and_a_bare_key_means_its_evaluation() -> None:
     jobs = jobs_of(Path("studies/default"))
-    one = find_job(jobs, "digits-r20-r8-kd-s2")
+    (one,) = find_jobs(jobs, ["digits-r20-r8-kd-s2"])
     assert one.stage == "evaluate@digits-r20-r8-kd-s2"
     assert [job.kind for job in with_all_before([one], jobs)] == [
         "prepare",
@@ -75,7 +75,21 @@ def test_a_stage_brings_what_it_needs_and_a_bare_key_means_its_evaluation() -> N
         "evaluate",
     ]
     with pytest.raises(UserError, match="there is no stage 'train@nobody'"):
-        find_job(jobs, "train@nobody")
+        find_jobs(jobs, ["report", "train@nobody"])
+
+
+def test_stages_in_turn_are_as_named_each_once_and_behind_what_it_waits_for() -> None:
+    jobs = jobs_of(Path("studies/default"))
+    wanted = ["kd-s2", "ce-s0", "kd-s2"]
+    named = find_jobs(jobs, [f"digits-r20-r8-{cell}" for cell in wanted])
+    assert [job.stage for job in in_turn(named, iter(jobs))] == [
+        "prepare@digits",
+        "pretrain@digits-resnet20-digits-s0",
+        "train@digits-r20-r8-kd-s2",
+        "evaluate@digits-r20-r8-kd-s2",
+        "train@digits-r20-r8-ce-s0",
+        "evaluate@digits-r20-r8-ce-s0",
+    ]
 
 
 def test_a_pool_has_no_report_and_ends_with_what_it_evaluates() -> None:

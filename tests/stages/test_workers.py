@@ -62,6 +62,20 @@ def test_the_time_left_is_what_stages_of_a_kind_took_shared_by_the_workers() -> 
     assert board.left_s(2) == pytest.approx(30, abs=1)
 
 
+def test_what_is_done_is_put_together_once_for_all_stages() -> None:
+    made: list[object] = []
+
+    class Counted(set[str]):
+        def __or__(self, other: Any) -> Any:
+            made.append(other)
+            return super().__or__(other)
+
+    jobs = [Job(f"p:train@{i}", frozenset({"p:a"})) for i in range(100)]
+    board = Board([A, *jobs], done=Counted({A.address}), seconds={"train": [1.0]})
+    assert board.ready({0: entry(jobs[0])}) == jobs[1] and len(made) == 1
+    assert board.left_s(1) == 100 and len(made) == 2
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     row = {"groups": ["small"], "seeds": [0], "methods": ["ce", "takd"]}
