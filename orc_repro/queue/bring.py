@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from orc_repro.cells import Study
 from orc_repro.errors import UserError, one_line
 from orc_repro.files import sync_folder, write_json
-from orc_repro.project import POOLS, evaluated, run_folder, scratch
+from orc_repro.project import POOLS, WEIGHTS, evaluated, run_folder, scratch
 from orc_repro.queue.standing import identity_of
 from orc_repro.queue.verify import OUTPUTS, verify_outputs, verify_run
 from orc_repro.queue.work import Studies
@@ -118,6 +118,8 @@ def _take(one: Offered, source: Path) -> str:
             result = evaluated(one.study.name) / f"{one.key}.json"
             _copy_outputs(source, [*outcome.outputs, result.as_posix()], staged)
             verify_outputs(staged, outcome, identity, one.study, one.kind)
+            if one.kind == "train":  # what lies there is of another run
+                shutil.rmtree(WEIGHTS / one.key, ignore_errors=True)
             _install_outputs(staged)
         _install_run(staged, here)
         write_json(here / "config.json", identity.resolved_config())

@@ -13,15 +13,16 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orc_repro.cells import Study
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, one_line
+from orc_repro.files import PARTIAL
 from orc_repro.fingerprint import file_digest
 from orc_repro.pipelines import pipeline_of
-from orc_repro.project import evaluated, run_folder
+from orc_repro.project import WEIGHTS, evaluated, run_folder
 from orc_repro.queue.order import Entry
 from orc_repro.queue.standing import identity_of
 from orc_repro.queue.verify import outputs_of
@@ -55,8 +56,13 @@ def certify(entries: Sequence[Entry]) -> list[str]:
         study, key = studies[owners[job]], job.stage.partition("@")[2]
         if job.kind == "evaluate":
             lines += _evaluate_again(study, key)
-        elif not _is_what_would_be_made(study, job.kind, key):
-            continue
+        else:
+            outputs = _made_as_declared(study, job.kind, key)
+            if outputs is None:
+                continue
+            if job.kind == "train" and (others := _others(key, outputs)):
+                lines.append(f"{key}: {one_line(others[0])} is not of its run; remove it")
+                continue
         sound.add(job.address)
         new.append(job.address)
     if new:
@@ -65,13 +71,13 @@ def certify(entries: Sequence[Entry]) -> list[str]:
     return [*lines, f"{len(new)} stages are DVC's now; {left} are not run, or not to their end"]
 
 
-def _is_what_would_be_made(study: Study, kind: str, key: str) -> bool:
-    """Whether a stage's outputs are those of a finished run of what this checkout declares."""
+def _made_as_declared(study: Study, kind: str, key: str) -> Mapping[str, str] | None:
+    """The outputs of a finished run of what this checkout declares, if all of them lie there."""
     identity = identity_of(study, kind, key)
     if identity is None:
-        return False
+        return None
     ended = read_outcome(run_folder(identity.fingerprint))
-    return (
+    sound = (
         ended is not None
         and ended.status == "FINISHED"
         and ended.outputs.keys() == outputs_of(identity, kind)
@@ -80,6 +86,16 @@ def _is_what_would_be_made(study: Study, kind: str, key: str) -> bool:
             for path, sha256 in ended.outputs.items()
         )
     )
+    return ended.outputs if ended is not None and sound else None
+
+
+def _others(key: str, outputs: Collection[str]) -> list[str]:
+    """What lies in a cell's folder of weights and its run did not write; DVC takes the folder as it
+    is, without what a writer that was killed has left.
+    """
+    found = sorted(path for path in (WEIGHTS / key).rglob("*") if not path.is_dir())
+    names = [path.as_posix() for path in found if path.suffix != PARTIAL]
+    return [name for name in names if name not in outputs]
 
 
 def _evaluate_again(study: Study, key: str) -> list[str]:

@@ -90,6 +90,16 @@ def test_runs_come_over_whole_and_once(here: Path, elsewhere: Path) -> None:
         assert (refused, taken) == ([], [f"{key}: is here already" for key in (PIVOT, *CELLS)])
 
 
+def test_what_another_run_left_among_the_weights_is_gone(here: Path, elsewhere: Path) -> None:
+    folder = here / f"weights/cells/{ORC}"
+    (folder / "last").mkdir(parents=True)
+    for name in ("last/resnet8.b.safetensors", "last/resnet8.safetensors", "notes.txt"):
+        (folder / name).write_text("of another run")
+    with inside(here):
+        _, refused = bring(elsewhere)
+        assert refused == [] and outputs(here) == outputs(elsewhere)
+
+
 def test_a_run_under_way_is_continued_and_never_taken_back(
     here: Path, theirs: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,11 +230,15 @@ def test_dvc_is_told_of_what_it_would_have_made_and_check_passes(
         spoilt = Path(f"results/default/trained/{CELLS[0]}.json")
         whole = spoilt.read_bytes()
         spoilt.write_bytes(whole + b"\n")
+        stranger = Path(f"weights/cells/{CELLS[1]}/last/another.safetensors")
+        stranger.write_bytes(b"weights")
     said = command(here, "orc_repro", "certify").stdout
-    assert "5 stages are DVC's now; 2 are not run" in said
+    assert f"{CELLS[1]}: {stranger} is not of its run; remove it" in said
+    assert "3 stages are DVC's now; 4 are not run" in said
     (here / spoilt).write_bytes(whole)
+    (here / stranger).unlink()
     said = command(here, "orc_repro", "certify").stdout
-    assert "2 stages are DVC's now; 0 are not run" in said
+    assert "4 stages are DVC's now; 0 are not run" in said
     assert "0 stages are DVC's now; 0 are" in command(here, "orc_repro", "certify").stdout
     assert outputs(here) == outputs(elsewhere)
     done = command(here, "dvc", "repro")
