@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -9,6 +11,7 @@ import torch
 from orc_repro.cells import Study
 from orc_repro.distill import METHODS
 from orc_repro.errors import UserError, one_line
+from orc_repro.files import read_file
 from orc_repro.fingerprint import file_digest
 from orc_repro.project import ASSISTANTS, PIVOTS, ROLES, WEIGHTS, evaluated, trained
 from orc_repro.report.results import History, Result
@@ -17,6 +20,7 @@ from orc_repro.stages.train import weights_digest
 from orc_repro.tracking.description import Description
 from orc_repro.tracking.outcome import Outcome, read_outcome
 from orc_repro.tracking.records import committed, metrics_log, role_table, roles_log
+from orc_repro.tracking.runlog import FILES, Mark
 from orc_repro.tracking.tracker import ABOUT
 from orc_repro.training.checkpoints import Damaged, differences, read_state, saved
 from orc_repro.training.networks import build_network, count_parameters, load_weights
@@ -56,7 +60,21 @@ def verify_run(copy: Path, name: str, identity: Identity) -> Outcome | None:
         found = [record.epoch for record in metrics]
         if found != list(range(identity.recipe.epochs)):
             raise UserError("its log does not have every epoch once")
+    if states and not _covers(copy, states[-1].marks):
+        raise UserError("its log is not the one that its newest checkpoint was written with")
     return outcome
+
+
+def _covers(copy: Path, marks: Mapping[str, Mark]) -> bool:
+    """Whether the logs begin with what a checkpoint's marks are of: without, no run can go on."""
+    for name in FILES:
+        content = read_file(copy / name) if (copy / name).exists() else b""
+        mark = marks.get(name)
+        if mark is None or len(content) < mark.length:
+            return False
+        if hashlib.sha256(memoryview(content)[: mark.length]).hexdigest() != mark.sha256:
+            return False
+    return True
 
 
 def outputs_of(identity: Identity, kind: str) -> set[str]:

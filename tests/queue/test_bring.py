@@ -116,6 +116,24 @@ def test_a_run_under_way_is_continued_and_never_taken_back(
     assert outputs(here) == outputs(elsewhere)
 
 
+@pytest.mark.parametrize("name", ["metrics.jsonl", "roles.jsonl"])
+def test_a_run_under_way_that_could_not_go_on_replaces_nothing(
+    name: str, here: Path, theirs: Path
+) -> None:
+    folder = run_folder(theirs, ORC)
+    (folder / "outcome.json").unlink()
+    log = (folder / name).read_bytes()
+    with inside(here):
+        for shorter in (log[: log.index(b"\n") + 1], log.replace(b'time_ms": 1', b'time_ms": 2')):
+            (folder / name).write_bytes(shorter)
+            _, refused = bring(theirs)
+            assert len(refused) == 1 and "its newest checkpoint was written with" in refused[0]
+        (folder / name).unlink()
+        _, refused = bring(theirs)
+        assert len(refused) == 1 and "its newest checkpoint was written with" in refused[0]
+        assert listing(Path(".orc/runs") / folder.name) == ["run.lock"]
+
+
 def change_json(path: Path, change: Callable[[dict[str, object]], object]) -> None:
     content = json.loads(path.read_text())
     change(content)
@@ -131,6 +149,12 @@ def _flip(path: Path) -> None:
 def _link(path: Path) -> None:
     real = path.rename(path.with_name("real"))
     path.symlink_to(real)
+
+
+def _without_checkpoint(path: Path) -> None:
+    path.write_bytes(b"")
+    for checkpoint in path.parent.glob("checkpoint-*"):
+        checkpoint.unlink()
 
 
 def _another_result(path: Path) -> None:
@@ -154,7 +178,8 @@ SPOILT: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "missing": (f"results/default/trained/{ORC}.json", Path.unlink, "missing, or no plain file"),
     "way out": ("RUN/outcome.json", _lead_out, "which no run does"),
     "log": ("RUN/metrics.jsonl", lambda path: path.write_bytes(b""), "every epoch once"),
-    "changes": ("RUN/roles.jsonl", lambda path: path.write_bytes(b""), "the log of role changes"),
+    "no role": ("RUN/roles.jsonl", Path.unlink, "not the one that its newest checkpoint was"),
+    "changes": ("RUN/roles.jsonl", _without_checkpoint, "the log of role changes"),
     "checkpoint": ("RUN/CHECKPOINT", _flip, "a checkpoint is damaged: its SHA-256 is another"),
     "who": (
         "RUN/run.json",
