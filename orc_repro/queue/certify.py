@@ -22,13 +22,14 @@ from orc_repro.errors import UserError, one_line
 from orc_repro.files import PARTIAL
 from orc_repro.fingerprint import file_digest
 from orc_repro.pipelines import pipeline_of
-from orc_repro.project import WEIGHTS, evaluated, run_folder
+from orc_repro.project import PREPARED, WEIGHTS, evaluated, run_folder
 from orc_repro.queue.order import Entry
 from orc_repro.queue.standing import identity_of
 from orc_repro.queue.verify import outputs_of
 from orc_repro.queue.work import Studies, stages_of
 from orc_repro.stages.jobs import Job
 from orc_repro.stages.predictions import evaluate_and_keep
+from orc_repro.stages.prepare import prepare
 from orc_repro.tracking.outcome import read_outcome
 from orc_repro.yaml_files import read_lock
 
@@ -44,31 +45,45 @@ def certify(entries: Sequence[Entry]) -> list[str]:
         owner: read_lock(pipeline_of(owner).with_name("dvc.lock")) for owner in set(owners.values())
     }
     waiting = [job for job, owner in owners.items() if not _is_known(job, locks[owner])]
-    prepare = [job.address for job in waiting if job.kind == "prepare" and _is_used(job)]
-    if prepare:
-        _dvc("repro", "--single-item", *prepare)
-    sound, lines = {job.address for job in owners} - {job.address for job in waiting}, []
-    sound |= set(prepare)
-    new = []
+    sound = {job.address for job in owners} - {job.address for job in waiting}
+    lines, new = list[str](), list[str]()
     for job in waiting:
-        if job.kind == "prepare" or not job.after <= sound:
+        if not job.after <= sound:
             continue
-        study, key = studies[owners[job]], job.stage.partition("@")[2]
-        if job.kind == "evaluate":
-            lines += _evaluate_again(study, key)
-        else:
-            outputs = _made_as_declared(study, job.kind, key)
-            if outputs is None:
-                continue
-            if job.kind == "train" and (others := _others(key, outputs)):
-                lines.append(f"{key}: {one_line(others[0])} is not of its run; remove it")
-                continue
-        sound.add(job.address)
-        new.append(job.address)
+        as_declared, said = _look_at(studies[owners[job]], job.kind, job.stage.partition("@")[2])
+        lines += said
+        if as_declared:
+            sound.add(job.address)
+            new.append(job.address)
     if new:
         _dvc("commit", "--force", *new)
     left = len([job for job in waiting if job.address not in sound])
     return [*lines, f"{len(new)} stages are DVC's now; {left} are not run, or not to their end"]
+
+
+def _look_at(study: Study, kind: str, key: str) -> tuple[bool, list[str]]:
+    """Whether a stage's outputs are what it would make, and what to print of it."""
+    if kind == "prepare":
+        return _prepare_again(study, key)
+    if kind == "evaluate":
+        return True, _evaluate_again(study, key)
+    outputs = _made_as_declared(study, kind, key)
+    if outputs is not None and kind == "train" and (others := _others(key, outputs)):
+        return False, [f"{key}: {one_line(others[0])} is not of its run; remove it"]
+    return outputs is not None, []
+
+
+def _prepare_again(study: Study, dataset: str) -> tuple[bool, list[str]]:
+    """In its place, in one step; DVC would take away what is there before it knows of anything
+    better.
+    """
+    if not (PREPARED / dataset).is_dir():
+        return False, []
+    try:
+        prepare(study.params, dataset)
+    except UserError as error:
+        return False, [f"prepare@{dataset} is not made again, and DVC not told: {error}"]
+    return True, []
 
 
 def _made_as_declared(study: Study, kind: str, key: str) -> Mapping[str, str] | None:
@@ -105,10 +120,6 @@ def _evaluate_again(study: Study, key: str) -> list[str]:
     if before in (None, path.read_bytes()):
         return []
     return [f"{key}: evaluated here, {result.target.last.top1:.2f} %; last digits were others"]
-
-
-def _is_used(job: Job) -> bool:
-    return (Path("data/prepared") / job.stage.partition("@")[2]).is_dir()
 
 
 def _is_known(job: Job, lock: Mapping[str, Any]) -> bool:

@@ -9,9 +9,11 @@ import pytest
 
 from orc_repro import yaml_files
 from orc_repro.config import load_params
+from orc_repro.errors import UserError
 from orc_repro.files import read_file
 from orc_repro.queue.certify import certify
 from orc_repro.queue.order import read_entries
+from orc_repro.stages.prepare import prepare
 from tests.queue.made import inside, make
 
 
@@ -23,6 +25,10 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(planned: Path, tmp_path: Path) -> Path:
     return shutil.copytree(planned, tmp_path / "project")
+
+
+def _missing(*_: object) -> None:
+    raise UserError("the images are not here")
 
 
 def said() -> list[str]:
@@ -43,3 +49,23 @@ def test_a_lock_is_read_once_however_many_stages_are_looked_for(
     with inside(project):
         assert said() == ["0 stages are DVC's now; 8 are not run, or not to their end"]
     assert read.count("dvc.lock") == 1
+
+
+def test_data_is_made_again_in_its_place_and_stays_where_it_cannot_be(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, ...]] = []
+    monkeypatch.setattr("orc_repro.queue.certify._dvc", lambda *words: told.append(words))
+    with inside(project):
+        prepare(load_params(), "digits")
+        whole = {path: path.read_bytes() for path in Path("data/prepared/digits").iterdir()}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("orc_repro.stages.prepare._read", _missing)
+            assert said() == [
+                "prepare@digits is not made again, and DVC not told: the images are not here",
+                "0 stages are DVC's now; 8 are not run, or not to their end",
+            ]
+        assert told == []
+        assert {p: p.read_bytes() for p in Path("data/prepared/digits").iterdir()} == whole
+        assert said() == ["1 stages are DVC's now; 7 are not run, or not to their end"]
+        assert told == [("commit", "--force", "dvc.yaml:prepare@digits")]
