@@ -21,6 +21,7 @@ from orc_repro.project import RESULTS, WEIGHTS
 from orc_repro.report.results import Result
 from orc_repro.stages.evaluate import evaluate_cell
 from orc_repro.stages.run import manifest_of, open_split
+from orc_repro.stages.train import weights_digest
 from orc_repro.training.device import pick_device, set_up
 from orc_repro.training.evaluate import BATCH_SIZE
 from orc_repro.training.networks import build_network, load_weights
@@ -53,32 +54,38 @@ def path_of(study: str, cell: str) -> Path:
 
 
 def evaluate_and_keep(study: Study, key: str, device: str = "auto") -> Result:
-    """Evaluate a cell, as :func:`evaluate_cell` does, and write its target's predictions.
+    """Write what a cell's target predicts, then evaluate it as :func:`evaluate_cell` does.
+
+    In this order, as a cell counts as measured once its result is there: whatever cuts this short
+    leaves no result without predictions.
 
     Raises:
         UserError: see :func:`evaluate_cell`.
     """
-    result = evaluate_cell(study, key, device)
+    kept = _predict(study, key, device)
+    write_json(path_of(study.name, key), kept.model_dump(mode="json"))
+    return evaluate_cell(study, key, device)
+
+
+def _predict(study: Study, key: str, device: str) -> Predictions:
     cell = study.cell(key)
-    _, recipe, _ = study.parts(cell)
+    group, recipe, _ = study.parts(cell)
     place = pick_device(device)
     set_up(recipe)
     manifest = manifest_of(cell.dataset)
-    network = build_network(result.target_name, manifest, 0, place).eval()
-    load_weights(network, WEIGHTS / key / "last" / f"{result.target_name}.safetensors")
+    network = build_network(group.target, manifest, 0, place).eval()
+    load_weights(network, WEIGHTS / key / "last" / f"{group.target}.safetensors")
     images = open_split(study.params, cell.dataset, "test", manifest, recipe, place)
     with torch.no_grad():
         found = [network(batch).argmax(dim=1) for batch, _ in images.plain_batches(BATCH_SIZE)]
-    kept = Predictions(
+    return Predictions(
         cell=key,
-        weights_digest=result.weights_digest,
-        network=result.target_name,
+        weights_digest=weights_digest(WEIGHTS / key),
+        network=group.target,
         images=len(images),
         dataset_sha256=manifest.digest,
         classes=pack(torch.cat(found).cpu().numpy()),
     )
-    write_json(path_of(study.name, key), kept.model_dump(mode="json"))
-    return result
 
 
 def read_predictions(study: str, result: Result) -> Classes | None:

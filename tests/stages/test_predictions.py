@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from orc_repro.cells import load_study
-from orc_repro.errors import UserError
+from orc_repro.errors import Interrupted, UserError
+from orc_repro.queue.standing import is_measured
 from orc_repro.stages.predictions import (
     evaluate_and_keep,
     pack,
@@ -61,3 +63,19 @@ def test_a_result_is_computed_again_from_its_predictions(inside_project: Path) -
         path.write_text(json.dumps(content | changed))
         with pytest.raises(UserError, match="is damaged"):
             read_predictions(study.name, result)
+
+
+def test_a_cut_leaves_no_result_without_predictions(inside_project: Path) -> None:
+    study, key = load_study(), cell_of("ce")
+    train(study, key, "cpu")
+
+    def end(*_: object) -> None:
+        raise Interrupted(signal.SIGALRM)
+
+    for cut in ("predictions", "evaluate"):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted):
+            patch.setattr(f"orc_repro.stages.{cut}.write_json", end)
+            evaluate_and_keep(study, key, "cpu")
+        assert not is_measured(study, key)
+    result = evaluate_and_keep(study, key, "cpu")
+    assert is_measured(study, key) and read_predictions(study.name, result) is not None
