@@ -20,6 +20,7 @@ from orc_repro.project import (
 )
 from orc_repro.report.results import History, Result
 from orc_repro.stages.identity import Identity
+from orc_repro.stages.preparation import is_made_from
 from orc_repro.stages.pretrain import identify_assistant, identify_pivot
 from orc_repro.stages.run import is_running, manifest_of
 from orc_repro.stages.train import identify
@@ -30,7 +31,10 @@ WEIGHTS_OF = {"pretrain": PIVOTS, "assist": ASSISTANTS}
 
 
 def manifest_if_prepared(study: Study, dataset: str) -> Manifest | None:
-    """A dataset's manifest, if it was prepared as ``params.yaml`` says now."""
+    """A dataset's manifest, if it was prepared as ``params.yaml`` says now.
+
+    Where it was not noted what it was made from, that is told from what a manifest says of it.
+    """
     config = study.params.data[dataset]
     try:
         manifest = manifest_of(dataset)
@@ -39,7 +43,9 @@ def manifest_if_prepared(study: Study, dataset: str) -> Manifest | None:
     source = "digits" if isinstance(config, DigitsData) else config.source
     same = manifest.source == source and manifest.split_seed == config.split_seed
     fraction = manifest.validation_fraction  # None: the source has a split of its own
-    return manifest if same and fraction in (None, config.validation_fraction) else None
+    if not same or fraction not in (None, config.validation_fraction):
+        return None
+    return None if is_made_from(manifest, config) is False else manifest
 
 
 def identity_of(study: Study, kind: str, key: str) -> Identity | None:

@@ -22,6 +22,7 @@ from orc_repro.errors import UserError, one_line
 from orc_repro.files import write_json
 from orc_repro.project import LISTINGS, PREPARED
 from orc_repro.stages.jobs import Job
+from orc_repro.stages.preparation import note
 from orc_repro.validation import read_json
 
 
@@ -32,6 +33,12 @@ def prepare(params: Params, dataset: str) -> Manifest:
         UserError: the images cannot be used, or are not those that are listed for DVC.
     """
     config = _config(params, dataset)
+    manifest = _write(config, dataset)
+    note(manifest, config)
+    return manifest
+
+
+def _write(config: DataConfig, dataset: str) -> Manifest:
     if isinstance(config, ImagenetData):
         tree = read_tree(Path(config.root), config.classes)
         listed = listing_of(dataset)
