@@ -9,7 +9,6 @@ by somebody who went to the trouble of a whole run folder cannot be told from a 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from orc_repro.files import PARTIAL
 from orc_repro.fingerprint import file_digest
 from orc_repro.pipelines import pipeline_of
 from orc_repro.project import PREPARED, WEIGHTS, evaluated, run_folder
+from orc_repro.queue.known import is_md5
 from orc_repro.queue.order import Entry
 from orc_repro.queue.standing import identity_of
 from orc_repro.queue.verify import outputs_of
@@ -126,13 +126,7 @@ def _is_known(job: Job, lock: Mapping[str, Any]) -> bool:
     """Whether DVC's lock has a stage with the small files that lie there now."""
     outs = lock.get(job.stage, {}).get("outs", [])
     small = [out for out in outs if str(out.get("path", "")).startswith("results/")]
-    return bool(outs) and all(
-        Path(out["path"]).is_file() and _md5(Path(out["path"])) == out.get("md5") for out in small
-    )
-
-
-def _md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    return bool(outs) and all(is_md5(out["path"], out.get("md5")) for out in small)
 
 
 def _dvc(*words: str) -> None:

@@ -18,6 +18,7 @@ from orc_repro.project import (
     run_folder,
     trained,
 )
+from orc_repro.queue.known import is_known
 from orc_repro.report.results import History, Result
 from orc_repro.stages.identity import Identity
 from orc_repro.stages.preparation import is_made_from
@@ -86,7 +87,10 @@ def is_measured(study: Study, key: str) -> bool:
 
 
 def is_done(study: Study, kind: str, key: str) -> bool:
-    """Whether a stage's outputs are there, made from what this checkout holds."""
+    """Whether a stage's outputs are there, made from what this checkout holds.
+
+    A teacher's weights go into all that is compared, so they count only if a run or DVC knows them.
+    """
     if kind == "prepare":
         return manifest_if_prepared(study, key) is not None
     if kind == "evaluate":
@@ -96,13 +100,16 @@ def is_done(study: Study, kind: str, key: str) -> bool:
     if identity is None:
         return False
     history: History = read_json(History, summary)
+    if history.fingerprint != identity.fingerprint:
+        return False
     if kind in WEIGHTS_OF:
-        outputs = [WEIGHTS_OF[kind] / f"{key}.safetensors"]
-    else:
-        names = [f"{which}/{name}" for which in ("last", "best") for name in history.best]
-        outputs = [WEIGHTS / key / f"{name}.safetensors" for name in names]
-        outputs.append(ROLES / f"{key}.parquet")
-    return history.fingerprint == identity.fingerprint and all(map(Path.is_file, outputs))
+        weights = WEIGHTS_OF[kind] / f"{key}.safetensors"
+        return weights.is_file() and is_known(
+            study.folder, f"{kind}@{key}", identity.fingerprint, weights
+        )
+    names = [f"{which}/{name}" for which in ("last", "best") for name in history.best]
+    outputs = [WEIGHTS / key / f"{name}.safetensors" for name in names]
+    return all(map(Path.is_file, [*outputs, ROLES / f"{key}.parquet"]))
 
 
 def is_busy(study: Study, kind: str, key: str) -> bool:

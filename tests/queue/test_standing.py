@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 
-from orc_repro.cells import Cells, Study
+import pytest
+import yaml
+
+from orc_repro.cells import Cells, Study, load_study
 from orc_repro.config import Params, load_params
-from orc_repro.queue.standing import manifest_if_prepared
+from orc_repro.fingerprint import file_digest
+from orc_repro.queue import known
+from orc_repro.queue.standing import is_done, manifest_if_prepared
 from orc_repro.stages.prepare import prepare
+from orc_repro.stages.pretrain import pretrain
 from tests.data.made_photos import make_tree, photo_config, photo_params
 from tests.project import ROOT
-from tests.queue.made import inside
+from tests.queue.made import PIVOT, inside, make
+from tests.reliability.machine import run_folder
 
 
 def study_of(params: Params) -> Study:
@@ -62,3 +70,42 @@ def test_photographs_are_prepared_only_as_params_say(tmp_path: Path) -> None:
         params = photo_params(config)
         others: list[dict[str, Any]] = [{"crop": 8}, {"root": "another"}, {"mean": (0.1, 0.1, 0.1)}]
         check_prepared(params, "photos", others)
+
+
+def test_a_teachers_weights_count_if_their_run_or_dvc_knows_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return file_digest(path)
+
+    monkeypatch.setattr(known, "file_digest", counted)
+    with inside(make(tmp_path / "project")):
+        study = load_study()
+        prepare(study.params, "digits")
+        pretrain(study, PIVOT, "cpu")
+        weights = Path(f"weights/pivots/{PIVOT}.safetensors")
+        history = Path(f"results/default/trained/{PIVOT}.json")
+        whole, of_whole = weights.read_bytes(), history.read_bytes()
+        assert all(is_done(study, "pretrain", PIVOT) for _ in range(3))
+        assert hashed == [weights.resolve()]
+
+        weights.write_bytes(whole[:-1] + b"x")
+        assert not is_done(study, "pretrain", PIVOT)
+        pretrain(study, PIVOT, "cpu")  # from the last checkpoint
+        assert is_done(study, "pretrain", PIVOT) and weights.read_bytes() == whole
+
+        (run_folder(Path.cwd(), PIVOT) / "outcome.json").unlink()
+        assert not is_done(study, "pretrain", PIVOT)
+        outs = [
+            {"path": path.as_posix(), "md5": md5(path.read_bytes()).hexdigest()}
+            for path in (history, weights)
+        ]
+        stages = {f"pretrain@{PIVOT}": {"outs": outs}}
+        Path("dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
+        assert is_done(study, "pretrain", PIVOT)
+        # Of another run than the one that DVC has.
+        history.write_bytes(of_whole + b"\n")
+        assert not is_done(study, "pretrain", PIVOT)
