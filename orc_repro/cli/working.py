@@ -15,6 +15,9 @@ from orc_repro.config import load_params
 from orc_repro.errors import UserError, one_line
 from orc_repro.studies import find_studies
 
+MINUTES = 0.01, 10_000_000
+"""The least and the most that ``queue`` can be given: the system's clock takes no endless time."""
+
 
 def run_command(
     targets: Annotated[
@@ -46,7 +49,7 @@ def run_command(
 
 def queue_command(
     minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0.01, help="Stop in order after so long.")
+        float | None, typer.Option("--minutes", help="Stop in order after so long.")
     ] = None,
     study: StudiesOption = None,
     share: Annotated[
@@ -60,6 +63,9 @@ def queue_command(
     from orc_repro.queue.show import lines
     from orc_repro.queue.work import work
 
+    least, most = MINUTES
+    if minutes is not None and not least <= minutes <= most:  # which NaN is not, either
+        raise UserError(f"--minutes is {minutes}; it must be {least} to {most:,}")
     part = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", share)
     if part is None or int(part[1]) > int(part[2]):
         raise UserError(f"--share is '{one_line(share)}'; it must be I/N, as 2/3")

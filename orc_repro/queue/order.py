@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from orc_repro.cells import Cell, Cells
+from orc_repro.cells import Cell, Cells, Study
 from orc_repro.config import Params
 from orc_repro.errors import UserError, one_line
 from orc_repro.project import ASSISTANTS, PIVOTS, POOLS
@@ -66,20 +66,23 @@ def read_entries(
     """The cells of all studies whose names fit one of some patterns, in order.
 
     Raises:
-        UserError: no study fits a pattern, or a file of cells is damaged.
+        UserError: no study fits a pattern, or a file of cells is damaged or names what params.yaml
+            does not have.
     """
     known = {path.parent.name: path.parent for path in sorted(root.glob("*/study.yaml"))}
     for pattern in wanted:
         if not any(fnmatch(name, pattern) for name in known):
             raise UserError(f"'{one_line(pattern)}' is no study ({one_line(', '.join(known))})")
     studies = {
-        name: _read(folder)
+        name: _read(folder, params)
         for name, folder in known.items()
         if any(fnmatch(name, pattern) for pattern in wanted or ("*",))
     }
     datasets = {cell.dataset for cells in studies.values() for cell in cells.cells.values()}
     pools = {
-        name: _read(root / POOLS / name) for name in datasets if (root / POOLS / name).is_dir()
+        name: _read(root / POOLS / name, params)
+        for name in datasets
+        if (root / POOLS / name).is_dir()
     }
     return ordered(studies, pools, params, root)
 
@@ -120,9 +123,9 @@ def shared(entries: Sequence[Entry], share: int, shares: int) -> list[Entry]:
     return [e for e in entries if dealt[e.cell.dataset][e.family] == share - 1]
 
 
-def _read(folder: Path) -> Cells:
+def _read(folder: Path, params: Params) -> Cells:
     path = folder / "cells.yaml"
-    return parse(Cells, read_yaml(path), str(path))
+    return Study(params, parse(Cells, read_yaml(path), str(path)), folder).cells
 
 
 def _family(key: str, cell: Cell, pool: Cells) -> str:

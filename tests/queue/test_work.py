@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from filelock import FileLock
 
 from orc_repro.config import load_params
@@ -24,6 +25,7 @@ from orc_repro.stages import run as run_module
 from orc_repro.stages.jobs import Job, jobs_of_cells
 from orc_repro.tracking.outcome import read_outcome
 from orc_repro.tracking.records import metrics_log
+from orc_repro.yaml_files import read_yaml
 from tests.project import ROOT
 from tests.queue.made import CELLS, EPOCHS, PIVOT, STEPS, inside, make
 from tests.reliability.machine import outputs, run_folder, start, wait_for_progress
@@ -258,5 +260,24 @@ def test_what_is_asked_for_wrongly_is_said(
         for share in ("0/2", "3/2", "1", "a/b"):
             code, said = orc_repro(capsys, "queue", "--share", share, "--list")
             assert code == 2 and "it must be I/N, as 2/3" in said
+        for minutes in ("inf", "nan", "1e300", "0"):
+            code, said = orc_repro(capsys, "queue", "--minutes", minutes)
+            assert code == 2 and said.count("\n") == 1
+            assert f"--minutes is {float(minutes)}; it must be 0.01 to 10,000,000" in said
         code, said = orc_repro(capsys, "queue", "--study", "nobody")
         assert code == 2 and "'nobody' is no study (default)" in said
+
+
+@pytest.mark.parametrize("section", ["groups", "recipes", "methods", "data"])
+def test_what_params_have_no_more_is_said(
+    section: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = {"groups": "small", "recipes": "digits", "methods": "kd", "data": "digits"}[section]
+    params = read_yaml(project / "params.yaml")
+    params[section]["renamed"] = params[section].pop(name)
+    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    with inside(project):
+        for command in ("queue", "certify"):
+            code, said = orc_repro(capsys, command)
+            assert code == 2 and said.count("\n") == 1
+            assert f"names '{name}', which params.yaml's {section} does not have" in said
