@@ -18,6 +18,10 @@ Values = dict[str, Any]
 """By path (``method.promotion.margin``), as Optuna keeps them: a list is words between commas."""
 
 
+class Unfit(UserError):
+    """Values that the configuration does not allow, be it only beside each other."""
+
+
 class _Variant(Strict):
     group: Group
     recipe: Recipe
@@ -97,7 +101,7 @@ def variant(search: Search, params: Params, values: Mapping[str, Any], where: st
     """The base with some values changed.
 
     Raises:
-        UserError: the configuration does not allow them.
+        Unfit: the configuration does not allow them.
     """
     content = _content(search, params)
     for path, value in values.items():
@@ -106,10 +110,13 @@ def variant(search: Search, params: Params, values: Mapping[str, Any], where: st
         for section in sections:
             inner = inner[section]
         inner[last] = _meant(value, inner[last])
-    found = parse(_Variant, content, where)
+    try:
+        found = parse(_Variant, content, where)
+    except UserError as error:
+        raise Unfit(str(error)) from None
     method, students = found.method, len(found.group.students)
     if isinstance(method, OrcConfig) and method.promotion.top_k > students:
-        raise UserError(
+        raise Unfit(
             f"{where}: method.promotion.top_k is {method.promotion.top_k}; the group has"
             f" {students} students"
         )

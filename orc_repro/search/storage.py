@@ -48,7 +48,7 @@ def open_study(search: Search, name: str, first: Values) -> Study:
         UserError: the storage cannot be reached, or holds another space under this name.
     """
     folder_of(name).mkdir(parents=True, exist_ok=True)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a trial that fails raises what it says
     with FileLock(folder_of(name) / "open.lock"):
         try:
             study = optuna.create_study(
@@ -77,7 +77,8 @@ def open_study(search: Search, name: str, first: Values) -> Study:
 
 
 def sweep(study: Study) -> list[int]:
-    """Fail every trial whose worker on this machine is gone, and put it in line again.
+    """Fail every trial whose worker on this machine is gone, and put it in line again, as well as
+    what failed before and could not be.
 
     Its run goes on from its checkpoint. One worker of a machine at a time may call this. A database
     does it by heartbeats for workers on other machines.
@@ -89,9 +90,25 @@ def sweep(study: Study) -> list[int]:
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if _is_gone(trial):
             study.tell(trial.number, state=TrialState.FAIL)
-            retry(study, trial)
             lost.append(trial.number)
-    return lost
+    return sorted({*lost, *put_back(study)})
+
+
+def put_back(study: Study) -> list[int]:
+    """Put in line again every trial that failed and whose slot nobody has taken over.
+
+    Otherwise the next one would be drawn in its slot, and what was enqueued be never tried.
+
+    Returns:
+        the numbers of those trials.
+    """
+    trials = study.get_trials(deepcopy=False)
+    held = {trial.user_attrs.get(SLOT) for trial in trials if trial.state != TrialState.FAIL}
+    latest = {t.user_attrs.get(SLOT): t for t in trials if t.state == TrialState.FAIL}
+    left = sorted(slot for slot in latest if slot is not None and slot not in held)
+    for slot in left:
+        retry(study, latest[slot])
+    return [latest[slot].number for slot in left]
 
 
 def retry(study: Study, trial: FrozenTrial) -> None:

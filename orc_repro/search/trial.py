@@ -14,14 +14,14 @@ from filelock import FileLock
 from orc_repro.config import Params, Recipe
 from orc_repro.cost import step_cost
 from orc_repro.distill import METHODS, Method, build_method
-from orc_repro.errors import NotWorthwhile
+from orc_repro.errors import NotWorthwhile, UserError
 from orc_repro.files import write_json
 from orc_repro.fingerprint import digest
 from orc_repro.project import PIVOTS, scratch
 from orc_repro.rehearsal import Rehearsal, noise_images
 from orc_repro.report.results import History
 from orc_repro.search.declaration import Search
-from orc_repro.search.space import Variant
+from orc_repro.search.space import Unfit, Variant
 from orc_repro.stages.identity import Identity
 from orc_repro.stages.run import Run, manifest_of
 from orc_repro.stages.train import digest_of, history_of, load_teachers
@@ -71,9 +71,9 @@ class TrialIdentity(Identity):
 class JudgedLog(RunLog):
     """A log that asks after each epoch whether the run is still worth its time."""
 
-    def __init__(self, folder: Path, judge: Judge) -> None:
+    def __init__(self, folder: Path, judge: Judge, pivot: str | None = None) -> None:
         super().__init__(folder)
-        self._judge = judge
+        self._judge, self._pivot = judge, pivot
 
     def resume(self, marks: Mapping[str, Mark]) -> None:
         """Tell the judge of the epochs that were made before, without asking."""
@@ -85,10 +85,13 @@ class JudgedLog(RunLog):
         """Record an epoch's metrics.
 
         Raises:
-            NotWorthwhile: the judge has seen enough, or the target's loss is no longer a number.
+            NotWorthwhile: the judge has seen enough, or the target's or the pivot's loss is no
+                longer a number: training would end in an error.
         """
         super().metrics(epoch, values)
         verdict = self._judge(epoch, values[JUDGED])
+        if not math.isfinite(values.get(f"{self._pivot}/loss", 0.0)):
+            verdict = "the pivot's loss is no longer finite"
         if not math.isfinite(values["train/loss"]):
             verdict = "the target's loss is no longer finite"
         if verdict is not None:
@@ -135,6 +138,7 @@ def run_seed(
 
     Raises:
         NotWorthwhile: the judge ended it.
+        Unfit: the method cannot have these networks, or this recipe.
         UserError: data or the pivot's weights are missing, or the run cannot go on.
         Interrupted: a stop was requested; what was done is saved.
     """
@@ -148,7 +152,8 @@ def run_seed(
             run.settle()
             return read_json(History, summary)
         method = _built(identity, identity.recipe, teachers, place)
-        done = run.train(method, identity.group.target, lambda folder: JudgedLog(folder, judge))
+        group = identity.group
+        done = run.train(method, group.target, lambda at: JudgedLog(at, judge, group.pivot))
         history = history_of(identity, done)
         write_json(summary, history.model_dump(mode="json"))
         run.finish({"training/history.json": summary}, "", [summary], done)
@@ -175,4 +180,7 @@ def _built(
     names = METHODS[identity.method.kind].networks_of(identity.group, identity.method)
     networks = build_networks(names, identity.manifest, identity.seed, device)
     load_teachers(networks, teachers)
-    return build_method(identity.method, identity.group, networks, recipe)
+    try:
+        return build_method(identity.method, identity.group, networks, recipe)
+    except UserError as error:
+        raise Unfit(str(error)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -21,13 +22,14 @@ from orc_repro.interruption import RUNNER, Interruption
 from orc_repro.progress import duration
 from orc_repro.project import PIVOTS
 from orc_repro.search.declaration import Search, load_search
-from orc_repro.search.space import base_values, check, suggest, variant
+from orc_repro.search.space import Unfit, Values, base_values, check, suggest, variant
 from orc_repro.search.storage import (
     REASON,
     RUN,
     done,
     folder_of,
     open_study,
+    put_back,
     sign,
     suggested,
     sweep,
@@ -69,7 +71,7 @@ class Worker:
                 for number in sweep(self.study):
                     print(f"trial {number} was lost with its worker, and is made again")
                 if suggested(self.study) < self.search.trials:
-                    self.study.optimize(self._trial, n_trials=1)
+                    self._take()
                     took = True
             if took:
                 self._say()
@@ -81,23 +83,40 @@ class Worker:
         """Whether the search has all of its trials."""
         return len(done(self.study.get_trials(deepcopy=False))) >= self.search.trials
 
+    def _take(self) -> None:
+        try:
+            self.study.optimize(self._trial, n_trials=1)
+        except UserError:
+            # No fault of its values. On a full disk the next worker's sweep puts it back.
+            with self._turn, contextlib.suppress(OSError):
+                put_back(self.study)
+            raise
+
     def _trial(self, trial: optuna.Trial) -> float | tuple[float, float]:
         sign(trial)
         # A sampler for each trial: a search that is continued goes on as if it had not stopped.
         self.study.sampler = sampler_for(self.search, take_slot(self.study, trial))
         self._turn.release()  # the next worker sees this trial, and knows whose it is
         self._number, label = trial.number, f"trial {trial.number}"
-        found = variant(self.search, self.params, suggest(trial, self.search), label)
+        values = suggest(trial, self.search)
+        try:
+            return self._outcome(trial, values, label)
+        except (NotWorthwhile, Unfit) as seen:
+            if isinstance(seen, Unfit) and values == base_values(self.search, self.params):
+                raise  # a search never ends below trial 0, so it has to have one
+            trial.set_user_attr(REASON, str(seen))
+            raise optuna.TrialPruned(str(seen)) from None
+
+    def _outcome(
+        self, trial: optuna.Trial, chosen: Values, label: str
+    ) -> float | tuple[float, float]:
+        found = variant(self.search, self.params, chosen, "these values do not fit")
         values = []
         for i, seed in enumerate(self.search.seeds):
             identity, teachers = identify(self.search, self.name, found, seed, label)
             trial.set_user_attr(f"{RUN}{seed}", identity.fingerprint)
             judge = self._judge(trial, i * found.recipe.epochs)
-            try:
-                history = run_seed(identity, teachers, self.params, judge, self._device)
-            except NotWorthwhile as seen:
-                trial.set_user_attr(REASON, str(seen))
-                raise optuna.TrialPruned(str(seen)) from None
+            history = run_seed(identity, teachers, self.params, judge, self._device)
             values.append(last_accuracy(history))
             trial.set_user_attr(f"promotions of seed {seed}", dict(history.elected))
             trial.set_user_attr(f"role changes of seed {seed}", history.role_changes)
@@ -121,7 +140,7 @@ class Worker:
     def _say(self) -> None:
         trials = self.study.get_trials(deepcopy=False)
         last, finished = trials[self._number], done(trials)
-        value = f"{last.values[0]:.2f} %" if last.values else "stopped early"
+        value = f"{last.values[0]:.2f} %" if last.values else last.user_attrs[REASON]
         best = max((t.values[0] for t in finished if t.values), default=None)
         tail = "" if best is None else f", the best is {best:.2f} %"
         made = len(finished) - self._made_before
