@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from orc_repro.config import Tracking
 from orc_repro.project import run_folder
 from orc_repro.search.storage import REASON, RUN
-from orc_repro.tracking.delivery import Delivery
+from orc_repro.tracking.delivery import Delivery, Removed
 from orc_repro.tracking.store import open_client, shown, store_uri
 
 _SAID = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -32,18 +34,21 @@ def tell(study: Study, best: FrozenTrial, settings: Tracking) -> str | None:
                 folder = run_folder(str(fingerprint))
                 if not key.startswith(RUN) or not (folder / "run.json").exists():
                     continue
-                delivery = Delivery(client, folder, settings)
-                tags = {
-                    "trial_state": _SAID.get(trial.state, "running"),
-                    "trial_reason": str(trial.user_attrs.get(REASON, "")),
-                    "best_trial": str(trial.number == best.number).lower(),
-                }
-                for name, value in tags.items():
-                    client.set_tag(delivery.run_id, name, value)
-                if trial.number == best.number:
-                    client.set_tag(delivery.parent_id, "best_trial", str(best.number))
-                    client.log_metric(delivery.parent_id, "agg/best_val_top1", best.values[0])
+                with suppress(Removed):
+                    _tag(Delivery(client, folder, settings), trial, best)
     except Exception as error:  # a store may raise anything; the search's files are safe
         why = " ".join(str(error).split())[:200]
         return f"the trials are not tagged in {shown(uri)} ({why})"
     return None
+
+
+def _tag(delivery: Delivery, trial: FrozenTrial, best: FrozenTrial) -> None:
+    tags = {
+        "trial_state": _SAID.get(trial.state, "running"),
+        "trial_reason": str(trial.user_attrs.get(REASON, "")),
+        "best_trial": str(trial.number == best.number).lower(),
+    }
+    delivery.tag(delivery.run_id, tags)
+    if trial.number == best.number:
+        delivery.tag(delivery.parent_id, {"best_trial": str(best.number)})
+        delivery.client.log_metric(delivery.parent_id, "agg/best_val_top1", best.values[0])

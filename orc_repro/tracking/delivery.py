@@ -7,7 +7,7 @@ one of two equal points, so a batch that is sent twice arrives once.
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,26 +18,29 @@ from orc_repro.config import Tracking
 from orc_repro.errors import UserError
 from orc_repro.files import read_file, write_json
 from orc_repro.fingerprint import file_digest
-from orc_repro.project import PREPARED
 from orc_repro.tracking.description import Description
+from orc_repro.tracking.entries import find_or_create, row_run
 from orc_repro.tracking.keys import wanted_keys
-from orc_repro.tracking.notes import NOTE, run_note
 from orc_repro.tracking.outcome import Outcome, read_outcome
 from orc_repro.tracking.records import metrics_log, roles_log
 from orc_repro.tracking.runlog import ARTIFACTS, commit_all
-from orc_repro.tracking.store import experiment_id, open_client, shown, store_lock, store_uri
+from orc_repro.tracking.store import open_client, shown, store_lock, store_uri, whether_active
 from orc_repro.validation import Strict, read_json
 
 BATCH = 1000  # MLflow's limit of metrics in a request
-LONGEST_DIGEST = 36  # MLflow's, of a dataset
 NOBODY = -1
+
+
+class Removed(Exception):
+    """A person deleted the run in the store; it is not made again."""
 
 
 class Delivered(Strict):
     """What of an attempt has arrived in one store: bytes of each log, and the rest once it ended.
 
     ``ended_ms`` is that of the outcome that was delivered, 0 as long as none was; ``shown`` the
-    SHA-256 of each file that was drawn afterwards, by its artifact's path.
+    SHA-256 of each file that was drawn afterwards, by its artifact's path; ``removed`` whether the
+    run was deleted there when it was last looked up.
     """
 
     attempt: str
@@ -48,6 +51,7 @@ class Delivered(Strict):
     artifacts_sent: bool = False
     ended_ms: NonNegativeInt = 0
     shown: dict[str, str] = Field(default_factory=dict)
+    removed: bool = False
 
 
 _BY_STORE = TypeAdapter(dict[str, Delivered])
@@ -75,15 +79,38 @@ class Delivery:
         # Another attempt is another MLflow run, and its log begins anew.
         if self._state.attempt != attempt:
             self._state = Delivered(attempt=attempt)
+        self._looked_up: set[str] = set()
 
     @property
     def run_id(self) -> str:
-        """The MLflow run, made at the first call."""
+        """The MLflow run, looked up or made at the first call.
+
+        Raises:
+            Removed: a person deleted it.
+        """
+        if self._state.run_id and self._state.run_id not in self._looked_up:
+            self._look_up()
         if not self._state.run_id:
             with store_lock():
-                found = self._find_or_create()
-            self._save(**found)
+                run_id, parent_id = find_or_create(self.client, self.description)
+            self._save(run_id=run_id, parent_id=parent_id)
+            self._looked_up |= {run_id, parent_id}
         return self._state.run_id
+
+    def _look_up(self) -> None:
+        active = whether_active(self.client, self._state.run_id)
+        if active is None:  # another store than it was: everything is sent again
+            self._state = Delivered(attempt=self._state.attempt)
+            return
+        removed = not active
+        if removed and not self._state.removed:
+            what = f"the run of {self.description.cell} was deleted in {self._store}"
+            print(f"note: {what}; nothing more is sent, unless it is restored", file=sys.stderr)
+        if removed is not self._state.removed:
+            self._save(removed=removed)
+        if removed:
+            raise Removed
+        self._looked_up.add(self._state.run_id)
 
     def reopen(self) -> None:
         """A run that is resumed is running again, whatever it ended with before."""
@@ -133,93 +160,6 @@ class Delivery:
 
         self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
-    def _find_or_create(self) -> dict[str, str]:
-        about = self.description
-        experiment = self._experiment()
-        earlier = self.client.search_runs(
-            [experiment], f"tags.fingerprint = '{about.fingerprint}' and tags.level = 'seed'"
-        )
-        found = None
-        for run in earlier:
-            if run.data.tags.get("attempt") == about.attempt:
-                found = run
-                continue
-            self.client.set_tag(run.info.run_id, "superseded", "true")
-            if run.info.status == "RUNNING":  # killed, and not to be resumed any more
-                self.client.set_terminated(run.info.run_id, "KILLED")
-        parent = self._parent(experiment)
-        tags = about.tags | {
-            "mlflow.parentRunId": parent,
-            "level": "seed",
-            "cell": about.cell,
-            "row": about.row,
-            "fingerprint": about.fingerprint,
-            "attempt": about.attempt,
-            "superseded": "false",
-            "status": "running",
-            NOTE: run_note(about),
-        }
-        if found is None:
-            # Not when it is sent: that may be long after the run has ended.
-            began = about.started_ms or None
-            found = self.client.create_run(experiment, began, tags, about.run_name)
-        self._send_params(found.info.run_id, about.params)
-        self._send_dataset(found.info.run_id)
-        return {"run_id": found.info.run_id, "parent_id": parent}
-
-    def _experiment(self) -> str:
-        """The run's own; or an earlier version's, if that holds what the run compares with."""
-        about = self.description
-        before = about.experiment_before
-        old = self.client.get_experiment_by_name(before) if before else None
-        if old is not None and before != about.experiment:
-            which = [f"tags.{key} = '{about.tags[key]}'" for key in ("dataset", "group")]
-            beside = " and ".join(["tags.level = 'row'", *which])
-            if self.client.search_runs([old.experiment_id], beside, max_results=1):
-                return str(old.experiment_id)
-        return experiment_id(self.client, about.experiment)
-
-    def _send_params(self, run_id: str, params: Mapping[str, str]) -> None:
-        """Also to a run that was found: whoever created it may have been killed before this."""
-        from mlflow.entities import Param
-
-        self.client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
-
-    def _send_dataset(self, run_id: str) -> None:
-        """What it learns from, as MLflow's own kind of input; once, however often it is sent."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        about = self.description
-        if not about.images:
-            return
-        name = about.params["dataset"]
-        dataset = Dataset(
-            name=name,
-            digest=about.tags["data.manifest_sha256"][:LONGEST_DIGEST],
-            source_type="local",
-            source=json.dumps({"uri": (PREPARED / name).as_posix()}),
-            profile=json.dumps(about.images),
-        )
-        context = InputTag("mlflow.data.context", "training")
-        self.client.log_inputs(run_id, [DatasetInput(dataset, [context])])
-
-    def _parent(self, experiment: str) -> str:
-        about = self.description
-        found = self.client.search_runs(
-            [experiment], f"tags.row = '{about.row}' and tags.level = 'row'", max_results=1
-        )
-        tags = {"level": "row", "row": about.row} | {
-            key: about.tags[key] for key in ("method", "dataset", "group") if key in about.tags
-        }
-        run = found[0] if found else None
-        if run is None:
-            run = self.client.create_run(experiment, run_name=about.row_name, tags=tags)
-        if run.info.status == "RUNNING":
-            params = {key: value for key, value in about.params.items() if key != "seed"}
-            self._send_params(run.info.run_id, params)
-            self.client.set_terminated(run.info.run_id)
-        return str(run.info.run_id)
-
     def _epoch_points(self) -> Iterator[tuple[int, list[Any]]]:
         from mlflow.entities import Metric
 
@@ -264,16 +204,24 @@ class Delivery:
 
     @property
     def parent_id(self) -> str:
-        """The MLflow run of the row."""
-        _ = self.run_id
-        return self._state.parent_id
+        """The MLflow run of the row; made again if it was deleted, as its seeds are below it."""
+        run_id, parent_id = self.run_id, self._state.parent_id
+        if parent_id not in self._looked_up and not whether_active(self.client, parent_id):
+            experiment = self.client.get_run(run_id).info.experiment_id
+            with store_lock():
+                parent_id = row_run(self.client, self.description, experiment)
+            self.client.set_tag(run_id, "mlflow.parentRunId", parent_id)
+            self._save(parent_id=parent_id)
+        self._looked_up.add(parent_id)
+        return parent_id
 
 
 def deliver(
     folder: Path, settings: Tracking, drawn: Mapping[str, Sequence[Path]] | None = None
 ) -> str | None:
     """Bring MLflow up to what a run folder and the results hold, and show what was ``drawn`` of it,
-    by the artifact folder that goes to. Sending twice changes nothing.
+    by the artifact folder that goes to. Sending twice changes nothing. A run that a person deleted
+    there is settled.
 
     Returns:
         None, or a sentence saying why it could not be done.
@@ -291,6 +239,8 @@ def deliver(
             send_finals(delivery, ended)
             delivery.finish(ended)
             delivery.show(drawn or {})
+    except Removed:
+        return None
     except Exception as error:  # a store may raise anything; the run's files are safe
         why = " ".join(str(error).split())[:200]
         return f"{folder.name} is not delivered to {shown(uri)} ({why}); `orc-repro sync` will"

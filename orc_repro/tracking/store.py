@@ -125,6 +125,18 @@ def experiment_id(client: Any, name: str) -> str:
     return str(client.create_experiment(name, artifact_location=location, tags=KIND))
 
 
+def whether_active(client: Any, run_id: str) -> bool | None:
+    """Whether a run is there and not deleted; None if the store does not know it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+
+
 def store_lock() -> FileLock:
     """Held while something is looked up and then created, so that it is created once."""
     return FileLock(scratch() / "mlflow.lock")

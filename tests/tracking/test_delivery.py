@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from orc_repro.distill.roles import RoleChange
 from orc_repro.errors import UserError
 from orc_repro.interruption import Interruption
 from orc_repro.stages.sync import run_folders, sync
-from orc_repro.tracking import sender, store
+from orc_repro.tracking import entries, sender, store
 from orc_repro.tracking.delivery import Delivery, deliver
 from orc_repro.tracking.description import Description, git_state, run_params
 from orc_repro.tracking.runlog import RunLog, commit_all, forget
@@ -155,7 +156,7 @@ def test_parameters_arrive_even_if_whoever_created_the_run_was_killed_before_the
 ) -> None:
     folder = scratch / "runs" / "x"
     with monkeypatch.context() as killed:
-        killed.setattr(Delivery, "_send_params", lambda *_: 1 / 0)
+        killed.setattr(entries, "_send_params", lambda *_: 1 / 0)
         assert "division by zero" in str(track(folder, describe()).deliver())
     assert deliver(folder, SETTINGS) is None
     assert [run.data.params for run in runs()] == [{"method": "orc", "seed": "0"}]
@@ -299,6 +300,59 @@ def test_a_delivery_that_fails_is_reported_and_leaves_the_run_to_be_sent(
         broken.setattr(Delivery, "drain", refuse)
         assert "disk full" in str(deliver(folder, SETTINGS))
     assert deliver(folder, SETTINGS) is None
+
+
+def test_a_run_that_was_deleted_is_settled_and_said_once(
+    scratch: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = run_of(scratch, describe())
+    client = store.open_client()
+    (run,) = runs()
+    client.delete_run(run.info.run_id)
+    assert sync(SETTINGS) == (1, []) == sync(SETTINGS)
+    said = capsys.readouterr().err
+    assert said.count("note: the run of cell-orc-s0 was deleted in sqlite:///") == 1
+    assert runs() == []
+    client.restore_run(run.info.run_id)
+    (scratch / "figure.svg").write_text("<svg/>")
+    assert deliver(folder, SETTINGS, {"roles": [scratch / "figure.svg"]}) is None
+    assert [f.path for f in client.list_artifacts(run.info.run_id, "roles")] == ["roles/figure.svg"]
+    client.delete_run(run.info.run_id)
+    assert sync(SETTINGS) == (1, [])
+    assert "was deleted" in capsys.readouterr().err
+
+
+def test_a_row_that_was_deleted_is_made_again_above_its_seeds(scratch: Path) -> None:
+    folder = run_of(scratch, describe())
+    (before,) = runs("row")
+    store.open_client().delete_run(before.info.run_id)
+    (folder / "outcome.json").write_text(
+        (folder / "outcome.json").read_text().replace('"ended_ms": 1', '"ended_ms": 2')
+    )
+    assert sync(SETTINGS) == (1, [])
+    (row,) = runs("row")
+    assert row.info.run_id != before.info.run_id
+    assert [run.data.tags["mlflow.parentRunId"] for run in runs()] == [row.info.run_id]
+
+
+def test_a_store_that_was_made_anew_gets_everything_again(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in (0, 1):
+        run_of(scratch, describe(seed))
+    again = scratch / "again"  # MLflow keeps the removed file open; so its address changes, too
+    shutil.copytree(scratch / "runs", again / "runs")
+    for path in again.glob("runs/*/delivered.json"):
+        path.write_text(path.read_text().replace(str(scratch), str(again)))
+    monkeypatch.setenv("ORC_SCRATCH", str(again))
+    assert sync(SETTINGS) == (2, []) == sync(SETTINGS)
+    client, found = store.open_client(), runs()
+    assert len(found) == 2 and len(runs("row")) == 1
+    for run in found:
+        assert run.info.status == "FINISHED" and run.data.metrics["cost/seconds"] == 1.5
+        assert len(client.get_metric_history(run.info.run_id, "val/top1")) == 2
+        kept = client.list_artifacts(run.info.run_id, "notes")
+        assert [file.path for file in kept] == ["notes/note.txt"]
 
 
 def test_six_processes_on_a_fresh_store_all_get_through(scratch: Path) -> None:
