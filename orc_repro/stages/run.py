@@ -147,6 +147,10 @@ class Run:
         finally:
             self._stop.__exit__()
             self._lock.release()
+        if self.processes.leads and not isinstance(error, Interrupted):
+            # Noted while it ended: whoever started it must not start another.
+            how = "was finished" if error is None else f"had ended: {' '.join(str(error).split())}"
+            self._stop.stop_if_requested(f"when the run {how}")
 
     def is_finished(self, wanted: Path) -> bool:
         """Whether this run came to its end before, and its outputs are still those it wrote.
@@ -165,7 +169,11 @@ class Run:
         )
 
     def settle(self) -> None:
-        """A finished run may have been killed before it could tidy up and deliver."""
+        """A finished run may have been killed before it could tidy up and deliver.
+
+        Raises:
+            Interrupted: as :meth:`finish`.
+        """
         if not self.processes.leads:
             return
         ended = read_outcome(self.folder)
@@ -176,6 +184,7 @@ class Run:
         late = Sender(self.folder, self._params.tracking)
         late.start()
         _warn(late.stop(self._stop))
+        self._stop.stop_if_requested("when the run was finished")
 
     def train(
         self, method: Method, target: str, make_log: Callable[[Path], Log] = RunLog

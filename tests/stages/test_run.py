@@ -11,6 +11,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from orc_repro.errors import UserError
 from orc_repro.stages import run as run_module
 from orc_repro.tracking.outcome import read_outcome
 from orc_repro.tracking.tracker import Tracker
@@ -86,6 +87,43 @@ def test_a_stop_while_a_finished_run_is_delivered_keeps_it_and_says_so_to_dvc(
     ended = read_outcome(run_folder(project, CELL))
     assert ended is not None and ended.status == "FINISHED"
     assert "is trained already" in orc_repro(capsys, "train", CELL)[1]
+
+
+def test_a_stop_while_a_failed_run_is_delivered_is_not_forgotten(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise UserError("the loss of a is not finite")
+
+    def deliver(tracker: Tracker) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(run_module, "fit", fail)
+    monkeypatch.setattr(Tracker, "deliver", deliver)
+    code, said = orc_repro(capsys, "train", CELL)
+    assert code == 143
+    assert "stopped by SIGTERM when the run had ended: the loss of a is not finite" in said
+    ended = read_outcome(run_folder(project, CELL))
+    assert ended is not None and ended.status == "FAILED"
+
+
+def test_a_stop_while_a_finished_run_is_delivered_late_is_not_forgotten(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late:
+        def __init__(self, *_: object) -> None: ...
+
+        def start(self) -> None: ...
+
+        def stop(self, _: object) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    assert orc_repro(capsys, "train", CELL)[0] == 0
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("enabled: false", "enabled: true"))
+    monkeypatch.setattr(run_module, "Sender", Late)
+    code, said = orc_repro(capsys, "train", CELL)
+    assert code == 130 and "stopped by SIGINT when the run was finished" in said
 
 
 def test_no_memory_for_the_networks_is_one_sentence(
