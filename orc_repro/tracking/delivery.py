@@ -38,9 +38,10 @@ class Removed(Exception):
 class Delivered(Strict):
     """What of an attempt has arrived in one store: bytes of each log, and the rest once it ended.
 
-    ``ended_ms`` is that of the outcome that was delivered, 0 as long as none was; ``shown`` the
-    SHA-256 of each file that was drawn afterwards, by its artifact's path; ``removed`` whether the
-    run was deleted there when it was last looked up.
+    ``ended_ms`` is that of the outcome that was delivered, 0 as long as none was; ``finals`` a hash
+    of the end figures and notes that were; ``shown`` the SHA-256 of each file that was drawn
+    afterwards, by its artifact's path; ``removed`` whether the run was deleted there when it was
+    last looked up.
     """
 
     attempt: str
@@ -50,6 +51,7 @@ class Delivered(Strict):
     roles: NonNegativeInt = 0
     artifacts_sent: bool = False
     ended_ms: NonNegativeInt = 0
+    finals: str = ""
     shown: dict[str, str] = Field(default_factory=dict)
     removed: bool = False
 
@@ -125,14 +127,19 @@ class Delivery:
         if self._role_changes:
             self._send("roles", self._role_points(), run_id)
 
-    def finish(self, outcome: Outcome) -> None:
-        """Send the figures, artifacts and status of a run that has ended."""
+    def has(self, outcome: Outcome, finals: str) -> bool:
+        """Whether all of a run that has ended arrived before; ``finals``: their hash."""
+        _ = self.run_id  # is there, or nothing of it is
+        return (self._state.ended_ms, self._state.finals) == (outcome.ended_ms, finals)
+
+    def finish(self, outcome: Outcome, finals: str) -> None:
+        """Send the figures, artifacts and status of a run that has ended; its finals are there."""
         if outcome.status == "FINISHED":  # any other end is one that can be resumed
             self._send_figures_and_artifacts(outcome)
         status = outcome.status.lower()
         self.tag(self.run_id, {"status": status, "status_reason": outcome.reason[:4000]})
         self.client.set_terminated(self.run_id, outcome.status, outcome.ended_ms)
-        self._save(ended_ms=outcome.ended_ms)
+        self._save(ended_ms=outcome.ended_ms, finals=finals)
 
     def _send_figures_and_artifacts(self, outcome: Outcome) -> None:
         from mlflow.entities import Metric
@@ -220,8 +227,8 @@ def deliver(
     folder: Path, settings: Tracking, drawn: Mapping[str, Sequence[Path]] | None = None
 ) -> str | None:
     """Bring MLflow up to what a run folder and the results hold, and show what was ``drawn`` of it,
-    by the artifact folder that goes to. Sending twice changes nothing. A run that a person deleted
-    there is settled.
+    by the artifact folder that goes to. What has arrived is not sent again, and sending twice
+    changes nothing. A run that a person deleted there is settled.
 
     Returns:
         None, or a sentence saying why it could not be done.
@@ -229,16 +236,20 @@ def deliver(
     uri = store_uri()
     try:
         ended = read_outcome(folder)
-        if ended is not None and ended.status == "FINISHED":
-            commit_all(folder)
         delivery = Delivery(open_client(uri), folder, settings)
-        delivery.drain()
-        if ended is not None:
-            from orc_repro.tracking.finals import send_finals  # here: loads scipy
+        if ended is None:
+            delivery.drain()
+            return None
+        from orc_repro.tracking.finals import finals_of, send_finals  # here: loads scipy
 
-            send_finals(delivery, ended)
-            delivery.finish(ended)
-            delivery.show(drawn or {})
+        finals = finals_of(delivery.description, ended)
+        if not delivery.has(ended, finals.digest):
+            if ended.status == "FINISHED":
+                commit_all(folder)
+            delivery.drain()
+            send_finals(delivery, finals, ended)
+            delivery.finish(ended, finals.digest)
+        delivery.show(drawn or {})
     except Removed:
         return None
     except Exception as error:  # a store may raise anything; the run's files are safe

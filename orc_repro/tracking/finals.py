@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orc_repro.fingerprint import digest
 from orc_repro.project import evaluated
 from orc_repro.report.results import Result, read_result, read_results
 from orc_repro.report.statistics import Summary, summarise
@@ -15,42 +19,85 @@ from orc_repro.tracking.places import Place, places_of, top1_accuracy
 if TYPE_CHECKING:
     from orc_repro.tracking.delivery import Delivery
 
+SETTLED_NS = 2_000_000_000
 
-def send_finals(delivery: Delivery, ended: Outcome) -> None:
-    """Send a cell's evaluation, if there is one of exactly this run's weights, and the notes.
+
+@dataclass(frozen=True)
+class Finals:
+    """What MLflow shows of a run's evaluation, and of its row: names, and values or tags.
+
+    A search's trial has no row of its own, and so neither tags nor figures of one.
+    """
+
+    tags: dict[str, str]
+    figures: list[tuple[str, float]]
+    row_tags: dict[str, str]
+    row_figures: dict[str, float]
+    seeds: int
+
+    @property
+    def digest(self) -> str:
+        """Of all of it, to be compared with what was sent."""
+        return digest(asdict(self))
+
+
+def finals_of(about: Description, ended: Outcome) -> Finals:
+    """What to send of a cell, with its evaluation if there is one of exactly this run's weights.
 
     The run gets ``final/*`` at its last epoch, its parent ``agg/*`` over the seeds evaluated so
     far (see :func:`row_metrics`). Both get a note and tags to filter by.
     """
-    from mlflow.entities import Metric
-
-    about = delivery.description
     result = _result_of(about, ended)
     places = places_of(about)
     table = ", ".join(place.study for place in places)
-    top1 = result.target.last.top1 if result else None
-    delivery.tag(delivery.run_id, {"table": table, NOTE: run_note(about, top1)})
-    if result is not None:
-        points = final_metrics(result)
-        delivery.client.log_batch(
-            delivery.run_id,
-            metrics=[Metric(name, value, ended.ended_ms, about.epochs) for name, value in points],
-        )
+    tags = {"table": table, NOTE: run_note(about, result.target.last.top1 if result else None)}
+    figures = final_metrics(result) if result is not None else []
     if "trial" in about.tags:
-        return  # its parent is the search
-    seeds = [r for r in read_results(evaluated(about.study)) if r.row == about.row]
+        return Finals(tags, figures, {}, {}, 0)  # its parent is the search
+    seeds = [r for r in _results_in(evaluated(about.study)) if r.row == about.row]
     summary = summarise([r.target.last.top1 for r in seeds]) if seeds else None
-    if result is not None and summary is not None:
-        delivery.client.log_batch(
-            delivery.parent_id,
-            metrics=[
-                Metric(name, value, ended.ended_ms, summary.n)
-                for name, value in row_metrics(summary, places).items()
-            ],
-        )
-    note = row_note(about, summary, [r.cell for r in seeds], places)
-    status = row_status(len(seeds), places)
-    delivery.tag(delivery.parent_id, {"table": table, "status": status, NOTE: note})
+    row_tags = {
+        "table": table,
+        "status": row_status(len(seeds), places),
+        NOTE: row_note(about, summary, [r.cell for r in seeds], places),
+    }
+    of_row = row_metrics(summary, places) if result is not None and summary is not None else {}
+    return Finals(tags, figures, row_tags, of_row, len(seeds))
+
+
+def send_finals(delivery: Delivery, finals: Finals, ended: Outcome) -> None:
+    """Send a run's, and its row's."""
+    from mlflow.entities import Metric
+
+    client, when, epochs = delivery.client, ended.ended_ms, delivery.description.epochs
+    delivery.tag(delivery.run_id, finals.tags)
+    if finals.figures:
+        points = [Metric(name, value, when, epochs) for name, value in finals.figures]
+        client.log_batch(delivery.run_id, metrics=points)
+    if finals.row_figures:
+        points = [Metric(k, value, when, finals.seeds) for k, value in finals.row_figures.items()]
+        client.log_batch(delivery.parent_id, metrics=points)
+    if finals.row_tags:
+        delivery.tag(delivery.parent_id, finals.row_tags)
+
+
+# A command delivers many runs of one pool, whose results are thousands of files.
+_KNOWN: dict[Path, tuple[int, list[Result]]] = {}
+
+
+def _results_in(folder: Path) -> list[Result]:
+    """Every result of a folder; read again when one was written, as each is renamed into place."""
+    place = folder.resolve()
+    if not place.is_dir():
+        return []
+    changed = place.stat().st_mtime_ns
+    known = _KNOWN.get(place)
+    if known is not None and known[0] == changed:
+        return known[1]
+    found = read_results(place)
+    if time.time_ns() - changed > SETTLED_NS:  # no other can have the same stamp
+        _KNOWN[place] = changed, found
+    return found
 
 
 def _result_of(about: Description, ended: Outcome) -> Result | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from dataclasses import replace
@@ -17,15 +18,18 @@ from orc_repro.config import Group
 from orc_repro.data.manifest import Manifest
 from orc_repro.distill import METHODS
 from orc_repro.interruption import Interruption
-from orc_repro.project import run_folder
+from orc_repro.project import evaluated, run_folder
 from orc_repro.published.tables import Cell
+from orc_repro.report.results import Result, read_results
 from orc_repro.report.statistics import summarise
-from orc_repro.tracking import machine, sender, store
-from orc_repro.tracking.delivery import deliver
+from orc_repro.stages.sync import sync
+from orc_repro.tracking import finals, machine, sender, store
+from orc_repro.tracking.delivery import Delivery, deliver
 from orc_repro.tracking.description import chain_of, in_words
-from orc_repro.tracking.finals import row_metrics, row_status
+from orc_repro.tracking.finals import Finals, row_metrics, row_status, send_finals
 from orc_repro.tracking.keys import MOST_KEYS, OTHER_KEYS, SYSTEM_KEYS, wanted_keys
 from orc_repro.tracking.notes import NOTE, quotation, spoken
+from orc_repro.tracking.outcome import Outcome
 from orc_repro.tracking.places import Place, top1_accuracy
 from orc_repro.tracking.tracker import Tracker
 from tests.project import ROOT
@@ -111,6 +115,42 @@ def test_a_seed_can_be_filtered_by_and_says_what_it_is(data: Manifest) -> None:
     assert '"train": 54' in used.dataset.profile
     assert deliver(folder, SETTINGS) is None
     assert len(runs("seed")[0].inputs.dataset_inputs) == 1
+
+
+def test_what_has_arrived_is_not_sent_again_and_a_pools_results_are_read_once(
+    data: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, read = [], []
+
+    def note(delivery: Delivery, given: Finals, ended: Outcome) -> None:
+        sent.append(delivery.description.cell)
+        send_finals(delivery, given, ended)
+
+    def count(folder: Path) -> list[Result]:
+        read.append(folder)
+        return read_results(folder)
+
+    def written(seed: int) -> None:
+        write_result(seeds[seed], 70.0 + seed)
+        os.utime(evaluated(STUDY), ns=(seed, seed))  # long ago
+
+    seeds = [identity(data, "kd", seed) for seed in range(3)]
+    for who in seeds:
+        make_run(who)
+    written(0)
+    monkeypatch.setattr(finals, "send_finals", note)
+    monkeypatch.setattr(finals, "read_results", count)
+    assert sync(SETTINGS) == (3, [])
+    assert sorted(sent) == [who.key for who in seeds] and len(read) == 1
+    assert sync(SETTINGS) == (3, [])
+    assert len(sent) == 3 and len(read) == 1
+    written(1)  # which the row's other seeds are to tell of, too
+    assert sync(SETTINGS) == (3, [])
+    assert len(sent) == 6 and len(read) == 2
+    (row,) = runs("row")
+    assert row.data.metrics["agg/top1_mean"] == 70.5
+    found = {run.data.tags["seed"]: run.data.metrics.get("final/top1_last") for run in runs("seed")}
+    assert found == {"0": 70.0, "1": 71.0, "2": None}
 
 
 def test_without_results_a_row_says_so(data: Manifest) -> None:

@@ -292,6 +292,7 @@ def test_a_delivery_that_fails_is_reported_and_leaves_the_run_to_be_sent(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = run_of(scratch, describe())
+    (folder / "delivered.json").unlink()
 
     def refuse(*_: object) -> None:
         raise OSError("disk full")
