@@ -135,7 +135,11 @@ def _under_way(folder: Path) -> Iterable[UnderWay]:
         running = is_running(run)
         if not running and not saved(run):
             continue  # nothing of it would be continued
-        epochs = metrics_log(run).all()
-        seconds = [record.values.get("cost/epoch_seconds", 0.0) for record in epochs]
-        left = (about.epochs - len(epochs)) * sum(seconds) / len(seconds) if seconds else None
-        yield UnderWay(about.study, about.cell, running, len(epochs), about.epochs, left)
+        seconds = _epoch_seconds(run)
+        left = (about.epochs - len(seconds)) * sum(seconds) / len(seconds) if seconds else None
+        yield UnderWay(about.study, about.cell, running, len(seconds), about.epochs, left)
+
+
+def _epoch_seconds(run: Path) -> list[float]:
+    """Of each epoch that is done, up to a line that a full disk tore or that is being written."""
+    return [record.values.get("cost/epoch_seconds", 0.0) for record in metrics_log(run).undamaged()]

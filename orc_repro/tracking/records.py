@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
@@ -60,6 +61,16 @@ class LogReader(Generic[Record]):
     def all(self) -> list[Record]:
         """Every record, committed or not: for a run that has come to its end."""
         return [record for _, record in self._read(0, _EVERY_BYTE)]
+
+    def undamaged(self) -> list[Record]:
+        """The records before the first that is none: for a run whose log is still written, or was
+        torn; it is cut there when the run goes on.
+        """
+        found: list[Record] = []
+        with suppress(UserError):
+            for _, record in self._read(0, _EVERY_BYTE):
+                found.append(record)
+        return found
 
     def committed(self, start: int = 0) -> Iterator[tuple[int, Record]]:
         """Each committed record from a byte offset on, with the offset behind it.

@@ -54,6 +54,16 @@ def test_a_cell_goes_from_missing_over_stopped_and_trained_to_measured(
     assert state_of(CELL) == "measured"
 
 
+def test_a_log_that_a_full_disk_tore_is_read_up_to_there(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop_early(capsys, CELL, steps=42)
+    with (run_folder(project, CELL) / "metrics.jsonl").open("a") as log:
+        log.write('{"time_ms": 17')
+    code, said = orc_repro(capsys, "status")
+    assert code == 0 and f"stopped: {CELL}, 1 of 3 epochs done" in said
+
+
 def test_a_study_is_shown_cell_by_cell_and_every_study_in_a_line(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
