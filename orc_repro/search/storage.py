@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 import optuna
 import psutil
 from filelock import FileLock
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
@@ -34,6 +36,7 @@ slot, and draws from the same generator.
 RUN = "run of seed "
 """And the seed: which run a trial is."""
 HEARTBEAT_S, GRACE_S = 30, 120
+SAME_START_S = 5.0
 
 
 def folder_of(name: str) -> Path:
@@ -89,7 +92,8 @@ def sweep(study: Study) -> list[int]:
     lost = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if _is_gone(trial):
-            study.tell(trial.number, state=TrialState.FAIL)
+            with contextlib.suppress(UpdateFinishedTrialError):  # by a worker elsewhere
+                study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
             lost.append(trial.number)
     return sorted({*lost, *put_back(study)})
 
@@ -152,7 +156,13 @@ def suggested(study: Study) -> int:
 
 def sign(trial: optuna.Trial) -> None:
     """Say who works on a trial."""
-    trial.set_user_attr(WORKER, [socket.gethostname(), os.getpid(), _began(os.getpid())])
+    began = _since_boot(os.getpid()) or _time_of_day(os.getpid())
+    trial.set_user_attr(WORKER, [socket.gethostname(), os.getpid(), began])
+
+
+def is_lost(study: Study, number: int) -> bool:
+    """Whether a trial that this worker is at was failed by another, which thought it gone."""
+    return study.get_trials(deepcopy=False)[number].state == TrialState.FAIL
 
 
 def _storage(name: str) -> BaseStorage:
@@ -191,10 +201,29 @@ def _is_gone(trial: FrozenTrial) -> bool:
     if worker is None:  # killed before it could sign; or on another machine, about to
         return not os.environ.get(ADDRESS)
     host, pid, began = worker
-    return bool(host == socket.gethostname() and _began(pid) != began)
+    if host != socket.gethostname():
+        return False
+    if isinstance(began, str):
+        return _since_boot(pid) != began
+    now = _time_of_day(pid)
+    return now is None or abs(now - began) > SAME_START_S
 
 
-def _began(pid: int) -> float | None:
+def _since_boot(pid: int) -> str | None:
+    """When a process began, counted from the start of the machine; None if there is none, or no
+    Linux.
+
+    There the time of day would be another once the clock was set, for what is still the same.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    return f"{boot}/{stat.rpartition(')')[2].split()[19]}"  # behind the name, which may hold spaces
+
+
+def _time_of_day(pid: int) -> float | None:
     try:
         return psutil.Process(pid).create_time()
     except psutil.Error:

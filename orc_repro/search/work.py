@@ -28,6 +28,7 @@ from orc_repro.search.storage import (
     RUN,
     done,
     folder_of,
+    is_lost,
     open_study,
     put_back,
     sign,
@@ -39,6 +40,15 @@ from orc_repro.search.trial import Judge, flop_per_image, identify, last_accurac
 from orc_repro.stages.run import manifest_of
 
 LOOK_S = 0.5
+
+
+class _Lost(BaseException):
+    """A trial was given to another worker meanwhile.
+
+    No error, so that Optuna does not tell the storage, which knows.
+    """
+
+
 ENDING_S = 60.0
 
 
@@ -71,8 +81,7 @@ class Worker:
                 for number in sweep(self.study):
                     print(f"trial {number} was lost with its worker, and is made again")
                 if suggested(self.study) < self.search.trials:
-                    self._take()
-                    took = True
+                    took = self._take()
             if took:
                 self._say()
             else:  # others are at the last ones; one of them may be lost yet
@@ -83,16 +92,32 @@ class Worker:
         """Whether the search has all of its trials."""
         return len(done(self.study.get_trials(deepcopy=False))) >= self.search.trials
 
-    def _take(self) -> None:
+    def _take(self) -> bool:
+        """Make a trial; False if another worker has it now."""
         try:
             self.study.optimize(self._trial, n_trials=1)
+        except _Lost:
+            print(f"trial {self._number} was given to another worker, as if this one were gone")
+            return False
         except UserError:
             # No fault of its values. On a full disk the next worker's sweep puts it back.
             with self._turn, contextlib.suppress(OSError):
                 put_back(self.study)
             raise
+        return True
 
     def _trial(self, trial: optuna.Trial) -> float | tuple[float, float]:
+        try:
+            value = self._value(trial)
+        except Exception:
+            if is_lost(self.study, trial.number):
+                raise _Lost from None
+            raise
+        if is_lost(self.study, trial.number):
+            raise _Lost
+        return value
+
+    def _value(self, trial: optuna.Trial) -> float | tuple[float, float]:
         sign(trial)
         # A sampler for each trial: a search that is continued goes on as if it had not stopped.
         self.study.sampler = sampler_for(self.search, take_slot(self.study, trial))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import os
+import socket
+from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 from optuna.study import Study
 from optuna.trial import TrialState
 
 from orc_repro.search.declaration import Search
 from orc_repro.search.space import Values, suggest
-from orc_repro.search.storage import RETRY_OF, RUN, retry, sweep, take_slot
+from orc_repro.search.storage import RETRY_OF, RUN, WORKER, retry, sign, sweep, take_slot
 from orc_repro.search.work import sampler_for
 from tests.search.files import content
 
@@ -103,3 +107,33 @@ def test_the_slot_of_a_trial_that_failed_is_free_and_that_of_one_waiting_is_not(
     retry(study, study.trials[-1])
     assert study.trials[-1].state == TrialState.WAITING
     assert take_slot(study, optuna.Trial(study, study._storage.create_new_trial(0))) == 4
+
+
+def test_a_worker_is_there_whatever_the_clock_is_set_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    study, created = optuna.create_study(), psutil.Process().create_time()
+    sign(study.ask())
+    for shift in (-3600.0, 0.01, 3600.0):
+        with monkeypatch.context() as set_clock:
+            # What psutil says of a process depends on the time of day that the machine began at.
+            set_clock.setattr(psutil.Process, "create_time", lambda _, by=shift: created + by)
+            assert sweep(study) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
+def test_another_process_with_the_number_of_a_worker_is_not_that_worker() -> None:
+    study = optuna.create_study()
+    trial = study.ask()
+    sign(trial)
+    host, pid, began = study.trials[0].user_attrs[WORKER]
+    trial.set_user_attr(WORKER, [host, pid, f"{began}0"])
+    assert sweep(study) == [0]
+
+
+@pytest.mark.parametrize(("off", "gone"), [(1.0, False), (60.0, True)])
+def test_where_only_the_time_of_day_is_known_a_clock_may_be_a_little_off(
+    off: float, gone: bool
+) -> None:
+    study = optuna.create_study()
+    began = psutil.Process().create_time() + off
+    study.ask().set_user_attr(WORKER, [socket.gethostname(), os.getpid(), began])
+    assert bool(sweep(study)) is gone

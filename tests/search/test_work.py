@@ -17,7 +17,7 @@ from orc_repro.errors import NotWorthwhile, UserError
 from orc_repro.fingerprint import digest
 from orc_repro.search import work
 from orc_repro.search.space import Unfit, Variant
-from orc_repro.search.storage import REASON, RETRY_OF, SLOT
+from orc_repro.search.storage import REASON, RETRY_OF, SLOT, put_back
 from orc_repro.search.trial import JudgedLog
 from orc_repro.search.work import Worker
 from orc_repro.yaml_files import read_yaml
@@ -155,6 +155,32 @@ def test_a_trial_that_no_value_is_to_blame_for_is_made_again(
     failed = [t.number for t in trials(worker) if t.state == TrialState.FAIL]
     assert [t.user_attrs[RETRY_OF] for t in trials(worker) if RETRY_OF in t.user_attrs] == failed
     assert len(failed) == 2
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_trial_that_another_worker_has_by_now_is_left_to_it(
+    begin: Callable[[Train], Worker], capfd: pytest.CaptureFixture[str], fails: bool
+) -> None:
+    left = 3
+
+    def train(found: Variant) -> float:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            study = worker.study
+            study.tell(len(study.trials) - 1, state=TrialState.FAIL)
+            put_back(study)
+            if fails:
+                raise RuntimeError("it may be told nothing more")
+        return heat(found)
+
+    worker = begin(train)
+    worker.run()
+    assert worker.finished and len(trials(worker)) == 21
+    assert (trials(worker)[2].state, trials(worker)[3].user_attrs[RETRY_OF]) == (TrialState.FAIL, 2)
+    assert trials(worker)[3].params == trials(worker)[2].params
+    said = capfd.readouterr()
+    assert "trial 2 was given to another worker" in said.out and said.err == ""
 
 
 def test_a_trial_that_could_not_be_put_back_is_put_back_by_the_next_worker(
