@@ -46,7 +46,7 @@ def promote(search_path: Path, params_path: Path = Path("params.yaml")) -> list[
     before = params_path.read_text(encoding="utf-8")
     text, lines = before, []
     root = yaml.compose(text, Loader=yaml.SafeLoader)
-    edits = sorted(_edits(text, root, read_yaml(found), ""), key=lambda edit: -edit.start)
+    edits = sorted(_edits(root, read_yaml(found), ""), key=lambda edit: -edit.start)
     for edit in edits:
         old = text[edit.start : edit.end]
         if yaml.safe_load(old) != yaml.safe_load(edit.new):
@@ -61,9 +61,7 @@ def promote(search_path: Path, params_path: Path = Path("params.yaml")) -> list[
     return lines[::-1] or [f"{params_path} has these values already"]
 
 
-def _edits(
-    text: str, node: yaml.Node | None, values: Mapping[str, Any], at: str
-) -> Iterator[_Edit]:
+def _edits(node: yaml.Node | None, values: Mapping[str, Any], at: str) -> Iterator[_Edit]:
     own = {key.value: (key, inner) for key, inner in getattr(node, "value", ())}
     for name, value in values.items():
         where = f"{at}{name}"
@@ -71,13 +69,13 @@ def _edits(
             raise UserError(f"params.yaml does not write {where} out; change it there by hand")
         key, inner = own[name]
         if isinstance(value, Mapping):
-            yield from _edits(text, inner, value, f"{where}.")
+            yield from _edits(inner, value, f"{where}.")
             continue
         new = yaml.safe_dump(value, default_flow_style=True, width=10**6)
         new = new.removesuffix("\n").removesuffix("\n...")
         start, end = inner.start_mark.index, inner.end_mark.index
         if isinstance(inner, yaml.SequenceNode) and not inner.flow_style:
-            # An item a line: from behind the key's colon to where the next key's line begins.
-            start, new = key.end_mark.index + 1, f" {new}"
-            end = start + len(text[start:end].rstrip())
+            # An item a line: from behind the key's colon to the end of the last one. The list's own
+            # end lies where the next key begins, behind the comments above that.
+            start, end, new = key.end_mark.index + 1, inner.value[-1].end_mark.index, f" {new}"
         yield _Edit(where, start, end, new)
