@@ -35,15 +35,13 @@ def publish(study: Study, methods: Collection[str], to: Path = MODELS) -> list[P
         UserError: nothing is evaluated, a method is not in the study, weights are missing or not
             those that were evaluated, or a network is larger than a megabyte.
     """
-    releases = [*best_of_each_method(study)]
+    releases = [*best_of_each_method(study, methods)]
     unknown = set(methods) - {release.result.method for release in releases}
     if unknown or not releases:
         named = one_line(", ".join(sorted(unknown)) or "any method")
         raise UserError(f"{study.folder} has no evaluated cell of {named}")
     found = []
     for release in releases:
-        if methods and release.result.method not in methods:
-            continue
         size = release.weights.stat().st_size
         if size > MOST_BYTES:
             raise UserError(

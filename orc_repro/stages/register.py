@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +57,11 @@ def register(study: Study) -> list[str]:
     return lines
 
 
-def best_of_each_method(study: Study) -> Iterator[Release]:
+def best_of_each_method(study: Study, methods: Collection[str] = ()) -> Iterator[Release]:
     """The seed of each method, in each group, whose target has the highest validation accuracy.
 
-    Of equal ones the lowest seed.
+    Of equal ones the lowest seed. Of these methods alone, if there are any: the weights of others
+    need not be here.
 
     Raises:
         UserError: weights are missing, or are not those that were evaluated.
@@ -68,7 +69,7 @@ def best_of_each_method(study: Study) -> Iterator[Release]:
     rows: dict[tuple[str, str, str], list[tuple[float, Result]]] = {}
     for key, cell in sorted(study.cells.cells.items(), key=lambda entry: entry[1].seed):
         result = read_result(key, evaluated(cell.study))
-        if result is not None:
+        if result is not None and (not methods or cell.method in methods):
             history = read_json(History, trained(cell.study) / f"{key}.json")
             top1 = history.epochs[-1]["val/top1"] or 0.0
             row = (cell.dataset, cell.group, cell.method)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from orc_repro.cells import load_study
 from orc_repro.errors import UserError
 from orc_repro.fingerprint import file_digest
+from orc_repro.project import WEIGHTS
 from orc_repro.stages import publish as module
 from orc_repro.stages.evaluate import evaluate_cell
 from orc_repro.stages.publish import CARD, WEIGHTS_FILE, publish
@@ -25,10 +27,14 @@ def test_the_code_of_a_card_gives_its_accuracy(
     study, key = load_study(), cell_of("kd")
     with pytest.raises(UserError, match="has no evaluated cell of any method"):
         publish(study, ())
-    train(study, key, "cpu")
-    result = evaluate_cell(study, key, "cpu")
-    with pytest.raises(UserError, match="has no evaluated cell of ce"):
-        publish(study, ["ce", "kd"])
+    for cell in (cell_of("ce"), key):
+        train(study, cell, "cpu")
+        result = evaluate_cell(study, cell, "cpu")
+    shutil.rmtree(WEIGHTS / cell_of("ce"))
+    with pytest.raises(UserError, match="are not here; `orc-repro train"):
+        publish(study, ())
+    with pytest.raises(UserError, match="has no evaluated cell of orc"):
+        publish(study, ["kd", "orc"])
     (folder,) = publish(study, ["kd"])
     assert folder == Path("reports/models") / key
     images, labels = (
