@@ -5,11 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
-from orc_repro.validation import Name, Strict, parse
+from orc_repro.errors import UserError, one_line
+from orc_repro.validation import LONGEST_NAME, Name, Strict, parse
 from orc_repro.yaml_files import read_yaml
 
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
 Scalar = bool | int | float | str
 Choice = Scalar | Annotated[tuple[str, ...], Field(strict=False)]
 
@@ -135,6 +144,16 @@ def load_search(path: Path) -> Search:
     """Read a search's file.
 
     Raises:
-        UserError: names the key, its value and what is allowed.
+        UserError: names the key, its value and what is allowed; also where the search's name, which
+            is the file's, would not do as a part of a path.
     """
-    return parse(Search, read_yaml(path), str(path))
+    search = parse(Search, read_yaml(path), str(path))
+    seed = max(*search.seeds, *search.confirmation_seeds)
+    try:
+        _NAME.validate_python(f"{path.stem}-v{search.version}-s{seed}")
+    except ValidationError:
+        raise UserError(
+            f"{one_line(str(path))}: the file is named like the search, with letters, digits, dots,"
+            f" dashes and underscores alone, and at most some {LONGEST_NAME - 20} of them"
+        ) from None
+    return search

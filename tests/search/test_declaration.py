@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from orc_repro.errors import UserError
-from orc_repro.search.declaration import Search
+from orc_repro.search.declaration import Search, load_search
 from orc_repro.validation import parse
 from tests.search.files import content
 
 
 def read(**changes: Any) -> Search:
     return parse(Search, content() | changes, "search.yaml")
+
+
+@pytest.mark.parametrize("name", ["my search", "-x", "späte", "x" * 125])
+def test_a_file_whose_name_cannot_be_a_searchs_is_one_sentence(tmp_path: Path, name: str) -> None:
+    for stem, fits in (("fits_1.0-x", True), (name, False)):
+        path = tmp_path / f"{stem}.yaml"
+        path.write_text(yaml.safe_dump(content()))
+        if fits:
+            assert load_search(path).title == content()["title"]
+        else:
+            with pytest.raises(UserError, match="the file is named like the search, with letters"):
+                load_search(path)
 
 
 def test_a_range_of_whole_numbers_is_told_from_one_of_fractions() -> None:
