@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from orc_repro.errors import UserError
 from orc_repro.fingerprint import file_digest
 from orc_repro.pipelines import pipeline_of
 from orc_repro.project import run_folder
@@ -22,7 +24,9 @@ def is_known(folder: Path, stage: str, fingerprint: str, weights: Path) -> bool:
         folder: the study or pool whose pipeline has the stage.
         fingerprint: of the stage's run.
     """
-    ended = read_outcome(run_folder(fingerprint))
+    ended = None
+    with suppress(UserError):  # one that is damaged answers for nothing
+        ended = read_outcome(run_folder(fingerprint))
     if ended is not None and ended.status == "FINISHED":
         noted = ended.outputs.get(weights.as_posix())
         if noted is not None and noted == _sha256(weights.resolve(), _state(weights)):
