@@ -10,6 +10,7 @@ import time
 
 from orc_repro.errors import UserError
 from orc_repro.interruption import RUNNER, Interruption
+from orc_repro.stages.dvc_locks import mend_rwlock
 
 LOOK_S = 0.2
 PATIENCE_S = 120.0  # a step under way is finished and saved; a large model takes its time
@@ -26,6 +27,7 @@ def run_pipeline(targets: list[str]) -> None:
         UserError: a stage failed.
         Interrupted: a stop was requested, and nothing is running any more.
     """
+    mend_rwlock()
     with Interruption() as stop:
         child = subprocess.Popen(
             [sys.executable, "-m", "dvc", "repro", *targets],
@@ -42,6 +44,8 @@ def run_pipeline(targets: list[str]) -> None:
                 time.sleep(LOOK_S)
         finally:
             end_group(child.pid)
+            if asked:
+                mend_rwlock()
         stop.stop_if_requested("with all it had started; the same command goes on from there")
     if child.returncode:
         raise UserError(f"dvc repro ended with code {child.returncode}; what failed is said above")

@@ -20,6 +20,7 @@ from orc_repro.errors import UserError
 from orc_repro.interruption import RUNNER, Interruption
 from orc_repro.progress import Work, duration
 from orc_repro.project import scratch
+from orc_repro.stages.dvc_locks import mend_rwlock
 from orc_repro.stages.jobs import Job
 from orc_repro.stages.pipeline import LOOK_S, PATIENCE_S, end_group, hear_interrupt
 
@@ -84,6 +85,7 @@ def run_side_by_side(jobs: list[Job], workers: int) -> None:
     """
     board, running = Board(jobs), dict[int, Running]()
     devices = _devices()
+    mend_rwlock()
     with Interruption() as stop, Work("pipeline", len(jobs), "stages") as work:
         try:
             while True:
@@ -109,6 +111,8 @@ def run_side_by_side(jobs: list[Job], workers: int) -> None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     entry.process.wait(PATIENCE_S)
                 end_group(entry.process.pid)
+            if stop.requested:
+                mend_rwlock()
         stop.stop_if_requested("with all it had started; the same command goes on from there")
     if board.failed:
         address, log = next(iter(board.failed.items()))
