@@ -38,7 +38,7 @@ def parse(model: type[Model], content: dict[str, Any], where: str) -> Model:
 
 
 def is_name(text: str) -> bool:
-    """Whether a folder that is there already is called so as a :data:`Name` would be."""
+    """Whether what a folder or file is called already would do as a :data:`Name`."""
     return len(text) <= LONGEST_NAME and re.fullmatch(_NAME, text) is not None
 
 

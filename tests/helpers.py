@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,19 @@ from orc_repro.config import Group, KdConfig, OrcConfig, Sgd
 from orc_repro.validation import parse
 
 CLASSES = 3
+Element = TypeVar("Element")
+
+
+class CountedSet(set[Element]):
+    """A set that counts how often another is made from it."""
+
+    unions = 0
+
+    def __or__(self, other: Any) -> Any:
+        self.unions += 1
+        return super().__or__(other)
+
+
 SGD = Sgd(
     learning_rate=0.1,
     network_learning_rates={},

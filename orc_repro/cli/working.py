@@ -13,7 +13,6 @@ from orc_repro.cli.completion import cells
 from orc_repro.cli.options import DeviceOption, RunOption, StatusArgument, StudiesOption
 from orc_repro.config import load_params
 from orc_repro.errors import UserError, one_line
-from orc_repro.studies import find_studies
 
 MINUTES = 0.01, 10_000_000
 """The least and the most that ``queue`` can be given: the system's clock takes no endless time."""
@@ -69,8 +68,7 @@ def queue_command(
     part = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", share)
     if part is None or int(part[1]) > int(part[2]):
         raise UserError(f"--share is '{one_line(share)}'; it must be I/N, as 2/3")
-    entries = read_entries(find_studies(study or ()), load_params())
-    entries = shared(entries, int(part[1]), int(part[2]))
+    entries = shared(read_entries(study or [], load_params()), int(part[1]), int(part[2]))
     print("\n".join(lines(entries) if show else work(entries, device, minutes)))
 
 
@@ -90,7 +88,7 @@ def certify_command(study: StudiesOption = None) -> None:
     from orc_repro.queue.certify import certify
     from orc_repro.queue.order import read_entries
 
-    for line in certify(read_entries(find_studies(study or ()), load_params())):
+    for line in certify(read_entries(study or [], load_params())):
         print(line)
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from orc_repro.cells import Cell, Cells, Study
 from orc_repro.config import Params
-from orc_repro.errors import UserError, one_line
 from orc_repro.project import ASSISTANTS, PIVOTS, POOLS
 from orc_repro.queue.cost import flop_of_group, flop_per_image, share_out
+from orc_repro.studies import find_studies
 from orc_repro.validation import parse
 from orc_repro.yaml_files import read_yaml
 
@@ -63,21 +63,15 @@ def tier_of(study: str) -> int:
 def read_entries(
     wanted: Sequence[str], params: Params, root: Path = Path("studies")
 ) -> list[Entry]:
-    """The cells of all studies whose names fit one of some patterns, in order.
+    """The cells of the studies that are meant (see :func:`find_studies`; of all, without any), in
+    order.
 
     Raises:
-        UserError: no study fits a pattern, or a file of cells is damaged or names what params.yaml
-            does not have.
+        UserError: no study is meant, or a file of cells is damaged or names what params.yaml does
+            not have.
     """
-    known = {path.parent.name: path.parent for path in sorted(root.glob("*/study.yaml"))}
-    for pattern in wanted:
-        if not any(fnmatch(name, pattern) for name in known):
-            raise UserError(f"'{one_line(pattern)}' is no study ({one_line(', '.join(known))})")
-    studies = {
-        name: _read(folder, params)
-        for name, folder in known.items()
-        if any(fnmatch(name, pattern) for pattern in wanted or ("*",))
-    }
+    named = sorted(find_studies(wanted or ["*"], root))
+    studies = {name: _read(root / name, params) for name in named}
     datasets = {cell.dataset for cells in studies.values() for cell in cells.cells.values()}
     pools = {
         name: _read(root / POOLS / name, params)

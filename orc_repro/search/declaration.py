@@ -5,20 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    NonNegativeInt,
-    PositiveInt,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from orc_repro.errors import UserError, one_line
-from orc_repro.validation import LONGEST_NAME, Name, Strict, parse
+from orc_repro.validation import LONGEST_NAME, Name, Strict, is_name, parse
 from orc_repro.yaml_files import read_yaml
 
-_NAME: TypeAdapter[str] = TypeAdapter(Name)
 Scalar = bool | int | float | str
 Choice = Scalar | Annotated[tuple[str, ...], Field(strict=False)]
 
@@ -149,11 +141,9 @@ def load_search(path: Path) -> Search:
     """
     search = parse(Search, read_yaml(path), str(path))
     seed = max(*search.seeds, *search.confirmation_seeds)
-    try:
-        _NAME.validate_python(f"{path.stem}-v{search.version}-s{seed}")
-    except ValidationError:
+    if not is_name(f"{path.stem}-v{search.version}-s{seed}"):
         raise UserError(
             f"{one_line(str(path))}: the file is named like the search, with letters, digits, dots,"
             f" dashes and underscores alone, and at most some {LONGEST_NAME - 20} of them"
-        ) from None
+        )
     return search

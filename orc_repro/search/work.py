@@ -40,6 +40,7 @@ from orc_repro.search.trial import Judge, flop_per_image, identify, last_accurac
 from orc_repro.stages.run import manifest_of
 
 LOOK_S = 0.5
+ENDING_S = 60.0
 
 
 class _Lost(BaseException):
@@ -47,9 +48,6 @@ class _Lost(BaseException):
 
     No error, so that Optuna does not tell the storage, which knows.
     """
-
-
-ENDING_S = 60.0
 
 
 class Worker:

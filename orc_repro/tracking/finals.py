@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,23 +82,23 @@ def send_finals(delivery: Delivery, finals: Finals, ended: Outcome) -> None:
         delivery.tag(delivery.parent_id, finals.row_tags)
 
 
-# A command delivers many runs of one pool, whose results are thousands of files.
-_KNOWN: dict[Path, tuple[int, list[Result]]] = {}
-
-
 def _results_in(folder: Path) -> list[Result]:
-    """Every result of a folder; read again when one was written, as each is renamed into place."""
+    """Every result of a folder; read again when one was written, as each is renamed into place.
+
+    A command delivers many runs of one pool, whose results are thousands of files.
+    """
     place = folder.resolve()
     if not place.is_dir():
         return []
     changed = place.stat().st_mtime_ns
-    known = _KNOWN.get(place)
-    if known is not None and known[0] == changed:
-        return known[1]
-    found = read_results(place)
-    if time.time_ns() - changed > SETTLED_NS:  # no other can have the same stamp
-        _KNOWN[place] = changed, found
-    return found
+    if time.time_ns() - changed <= SETTLED_NS:  # another change may have the same stamp
+        return read_results(place)
+    return _results_as_of(place, changed)
+
+
+@lru_cache(maxsize=8)
+def _results_as_of(place: Path, _: int) -> list[Result]:
+    return read_results(place)
 
 
 def _result_of(about: Description, ended: Outcome) -> Result | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,7 @@ from orc_repro.files import read_file
 from orc_repro.queue.certify import certify
 from orc_repro.queue.order import read_entries
 from orc_repro.stages.prepare import prepare
-from tests.queue.made import inside, make
-
-
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("certify") / "planned")
-
-
-@pytest.fixture
-def project(planned: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(planned, tmp_path / "project")
+from tests.queue.made import inside
 
 
 def _missing(*_: object) -> None:

@@ -7,7 +7,6 @@ import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import yaml
@@ -26,20 +25,11 @@ from orc_repro.stages.jobs import Job, jobs_of_cells
 from orc_repro.tracking.outcome import read_outcome
 from orc_repro.tracking.records import metrics_log
 from orc_repro.yaml_files import read_yaml
+from tests.helpers import CountedSet
 from tests.project import ROOT
-from tests.queue.made import CELLS, EPOCHS, PIVOT, STEPS, inside, make
+from tests.queue.made import CELLS, EPOCHS, PIVOT, STEPS, inside
 from tests.reliability.machine import outputs, run_folder, start, wait_for_progress
 from tests.stages.commands import orc_repro
-
-
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("queue") / "planned")
-
-
-@pytest.fixture
-def project(planned: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(planned, tmp_path / "project")
 
 
 def cut_after(steps: int, patch: pytest.MonkeyPatch) -> None:
@@ -147,17 +137,11 @@ def test_all_that_entries_need_is_looked_up_once(monkeypatch: pytest.MonkeyPatch
 
 
 def test_who_waits_for_others_is_found_in_one_pass() -> None:
-    made: list[object] = []
-
-    class Counted(set[str]):
-        def __or__(self, other: Any) -> Any:
-            made.append(other)
-            return super().__or__(other)
-
     first = Job("p:prepare@a")
     jobs = [first, *(Job(f"p:train@{i}", frozenset({first.address})) for i in range(100))]
-    assert Work([], "cpu", done=Counted())._others_work(jobs)
-    assert len(made) == 1
+    done = CountedSet[str]()
+    assert Work([], "cpu", done=done)._others_work(jobs)
+    assert done.unions == 1
 
 
 def test_a_clock_and_a_person_both_stop_it_in_order(project: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from orc_repro.stages.jobs import Job
 from orc_repro.stages.workers import Board, Running
+from tests.helpers import CountedSet
 from tests.project import command, copy_project, environment
 from tests.reliability.machine import small, wait_until_nothing_runs
 
@@ -63,17 +64,11 @@ def test_the_time_left_is_what_stages_of_a_kind_took_shared_by_the_workers() -> 
 
 
 def test_what_is_done_is_put_together_once_for_all_stages() -> None:
-    made: list[object] = []
-
-    class Counted(set[str]):
-        def __or__(self, other: Any) -> Any:
-            made.append(other)
-            return super().__or__(other)
-
     jobs = [Job(f"p:train@{i}", frozenset({"p:a"})) for i in range(100)]
-    board = Board([A, *jobs], done=Counted({A.address}), seconds={"train": [1.0]})
-    assert board.ready({0: entry(jobs[0])}) == jobs[1] and len(made) == 1
-    assert board.left_s(1) == 100 and len(made) == 2
+    done = CountedSet({A.address})
+    board = Board([A, *jobs], done=done, seconds={"train": [1.0]})
+    assert board.ready({0: entry(jobs[0])}) == jobs[1] and done.unions == 1
+    assert board.left_s(1) == 100 and done.unions == 2
 
 
 @pytest.fixture(scope="module")
