@@ -100,7 +100,11 @@ def test_the_report_has_a_row_for_each_network_and_says_what_was_not_run(project
     for method in METHODS:
         assert f"| {method} | resnet8 |" in text
     runs = pd.read_csv(project / "reports/runs.csv")
-    assert runs["run_id"].str.len().tolist() == [32] * len(METHODS)
+    cells = {f"slice-small-{method}-s0" for method in METHODS}
+    assert cells < set(runs["cell"])
+    teachers = sorted(set(runs["cell"]) - cells)  # a pivot for all, an assistant for each chain
+    assert [name.split("-")[1] for name in teachers] == ["resnet14", "small", "small"], teachers
+    assert runs["run_id"].is_unique and set(runs["run_id"].str.len()) == {32}
 
 
 def test_one_finished_run_for_each_method_with_names_that_compare(project: Path) -> None:
