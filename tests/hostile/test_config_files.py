@@ -226,7 +226,9 @@ def check_study(declaration: Any, cells: Any, params: Params, around: Path) -> N
 def test_a_study_of_another_form_is_read_or_refused(
     declaration: Any, cells: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    check_study(declaration, cells, whole_params(), tmp_path_factory.getbasetemp())
+    around = tmp_path_factory.getbasetemp() / "study"  # not the whole base: it is listed each time
+    around.mkdir(exist_ok=True)
+    check_study(declaration, cells, whole_params(), around)
 
 
 def test_names_as_long_as_they_may_be_still_make_a_plan_or_a_sentence(tmp_path: Path) -> None:
