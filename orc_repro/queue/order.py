@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orc_repro.cells import Cell, Cells, Study
 from orc_repro.config import Params
+from orc_repro.errors import UserError
 from orc_repro.project import ASSISTANTS, PIVOTS, POOLS
 from orc_repro.queue.cost import flop_of_group, flop_per_image, share_out
 from orc_repro.studies import find_studies
@@ -67,12 +68,12 @@ def read_entries(
     order.
 
     Raises:
-        UserError: no study is meant, or a file of cells is damaged or names what params.yaml does
-            not have.
+        UserError: no study is meant, or a file of cells is damaged, or names what params.yaml or
+            the pool of its dataset does not have.
     """
     named = sorted(find_studies(wanted or ["*"], root))
     studies = {name: _read(root / name, params) for name in named}
-    datasets = {cell.dataset for cells in studies.values() for cell in cells.cells.values()}
+    datasets = {c.dataset for study in studies.values() for c in study.cells.cells.values()}
     pools = {
         name: _read(root / POOLS / name, params)
         for name in datasets
@@ -82,24 +83,27 @@ def read_entries(
 
 
 def ordered(
-    studies: Mapping[str, Cells], pools: Mapping[str, Cells], params: Params, root: Path
+    studies: Mapping[str, Study], pools: Mapping[str, Study], params: Params, root: Path
 ) -> list[Entry]:
     """Every cell once: studies by tier, in a tier groups from small to large, in a group seed by
     seed, so that methods can be compared as early as possible; then as declared.
     """
     found: dict[tuple[Path, str], tuple[tuple[float, ...], Entry]] = {}
-    for number, (study, cells) in enumerate(studies.items()):
-        for place, (key, cell) in enumerate(cells.cells.items()):
-            own = bool(cells.datasets)
-            owner = root / study if own else root / POOLS / cell.dataset
+    for number, (name, study) in enumerate(studies.items()):
+        for place, (key, cell) in enumerate(study.cells.cells.items()):
+            pool = study if study.cells.datasets else pools.get(cell.dataset)
+            if pool is None:
+                raise UserError(
+                    f"{study.folder} has cells of {root / POOLS / cell.dataset}, which is not"
+                    " there; `orc-repro plan` writes both"
+                )
             epochs = params.recipes[cell.recipe].epochs
             group = params.groups[cell.group]
             weight = flop_per_image(params.methods[cell.method], group) * epochs
-            family = _family(key, cell, cells if own else pools[cell.dataset])
-            entry = Entry(study, owner, key, cell, weight, family)
-            rank = (tier_of(study), flop_of_group(group) * epochs, cell.seed, number, place)
-            if (owner, key) not in found or rank < found[owner, key][0]:
-                found[owner, key] = rank, entry
+            entry = Entry(name, pool.folder, key, cell, weight, _family(key, cell, pool))
+            rank = (tier_of(name), flop_of_group(group) * epochs, cell.seed, number, place)
+            if (pool.folder, key) not in found or rank < found[pool.folder, key][0]:
+                found[pool.folder, key] = rank, entry
     return [entry for _, entry in sorted(found.values(), key=lambda pair: pair[0])]
 
 
@@ -117,15 +121,15 @@ def shared(entries: Sequence[Entry], share: int, shares: int) -> list[Entry]:
     return [e for e in entries if dealt[e.cell.dataset][e.family] == share - 1]
 
 
-def _read(folder: Path, params: Params) -> Cells:
+def _read(folder: Path, params: Params) -> Study:
     path = folder / "cells.yaml"
-    return Study(params, parse(Cells, read_yaml(path), str(path)), folder).cells
+    return Study(params, parse(Cells, read_yaml(path), str(path)), folder)
 
 
-def _family(key: str, cell: Cell, pool: Cells) -> str:
+def _family(key: str, cell: Cell, pool: Study) -> str:
     """The pivot that a cell begins with, however long the chain; the cell itself without one."""
     path = Path(cell.starts_from)
     while path.parent == ASSISTANTS:
-        path = Path(pool.assistants[path.stem].starts_from)
+        path = Path(pool.assistant(path.stem).starts_from)
     # The last assistant of a chain starts from the one before, the first from the pivot.
     return path.stem if path.parent == PIVOTS else key

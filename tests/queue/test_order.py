@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from orc_repro.config import load_params
 from orc_repro.errors import UserError
 from orc_repro.queue.cost import flop_of_training, forward_flop, in_words, passes, share_out
 from orc_repro.queue.order import TIERS, read_entries, shared, tier_of
+from orc_repro.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,6 +92,19 @@ def test_only_studies_that_are_asked_for_and_there() -> None:
     assert {e.owner.as_posix() for e in entries} == {"studies/default", "studies/pools/cifar10"}
     with pytest.raises(UserError, match="'tabel01' is no study"):
         read_entries(["tabel01"], load_params())
+
+
+def test_cells_of_a_pool_that_is_not_there_are_a_sentence(tmp_path: Path) -> None:
+    params, root = load_params(), tmp_path / "studies"
+    shutil.copytree(ROOT / "studies/table01_cifar10", root / "table01_cifar10")
+    with pytest.raises(UserError, match=r"has cells of .*pools/cifar10, which is not there"):
+        read_entries([], params, root)
+    pool = root / "pools/cifar10/cells.yaml"
+    pool.parent.mkdir(parents=True)
+    cells = read_yaml(ROOT / "studies/pools/cifar10/cells.yaml")
+    pool.write_text(yaml.safe_dump(cells | {"assistants": {}}))
+    with pytest.raises(UserError, match=r"pools/cifar10/cells.yaml has no assistant 'cifar10-r26"):
+        read_entries([], params, root)
 
 
 def test_dealing_gives_each_entry_to_the_share_with_the_least_so_far() -> None:
