@@ -71,7 +71,7 @@ def _experiment(client: Any, about: Description) -> str:
     """The run's own; or an earlier version's, if that holds what the run compares with."""
     before = about.experiment_before
     old = client.get_experiment_by_name(before) if before else None
-    if old is not None and before != about.experiment:
+    if old is not None and old.lifecycle_stage == "active" and before != about.experiment:
         which = [f"tags.{key} = '{about.tags[key]}'" for key in ("dataset", "group")]
         beside = " and ".join(["tags.level = 'row'", *which])
         if client.search_runs([old.experiment_id], beside, max_results=1):

@@ -115,10 +115,20 @@ def _reason(error: Exception) -> str:
 
 
 def experiment_id(client: Any, name: str) -> str:
-    """Find or create an experiment; call under :func:`store_lock`."""
+    """Find or create an experiment; call under :func:`store_lock`.
+
+    Raises:
+        UserError: a person deleted it; its name is taken for as long as it can be restored.
+    """
     experiment = client.get_experiment_by_name(name)
     if experiment is not None:
-        return str(experiment.experiment_id)
+        found = str(experiment.experiment_id)
+        if experiment.lifecycle_stage == "active":
+            return found
+        raise UserError(
+            f"experiment {name} was deleted there; `mlflow experiments restore -x {found}` brings"
+            f" it back, `mlflow gc --experiment-ids {found}` frees its name"
+        )
     # A server keeps artifacts where it was told to; the embedded store beside its database.
     embedded = client.tracking_uri == embedded_uri()
     location = (scratch() / "artifacts" / name.replace("/", "-")).as_uri() if embedded else None

@@ -323,6 +323,23 @@ def test_a_run_that_was_deleted_is_settled_and_said_once(
     assert "was deleted" in capsys.readouterr().err
 
 
+def test_a_run_of_an_experiment_that_was_deleted_says_how_to_go_on(
+    scratch: Path,
+) -> None:
+    run_of(scratch, describe())
+    client = store.open_client()
+    (first,) = runs()
+    client.delete_experiment(first.info.experiment_id)
+    folder = scratch / "runs" / "orc-1"
+    why = str(finish(track(folder, describe(1)), folder))
+    assert "experiment orc/test was deleted there" in why
+    assert f"`mlflow experiments restore -x {first.info.experiment_id}` brings it back" in why
+    assert why.endswith("frees its name); `orc-repro sync` will")
+    client.restore_experiment(first.info.experiment_id)
+    assert sync(SETTINGS) == (2, [])
+    assert len(runs()) == 2
+
+
 def test_a_row_that_was_deleted_is_made_again_above_its_seeds(scratch: Path) -> None:
     folder = run_of(scratch, describe())
     (before,) = runs("row")
