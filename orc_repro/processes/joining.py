@@ -31,6 +31,12 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def make_current(device: torch.device) -> None:
+    """Before anything is computed: streams and events that name no GPU are the current one's."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+
+
 @contextmanager
 def join(device: torch.device) -> Iterator[Processes]:
     """Within it, this process is one of those that torchrun started; or alone, if none did.
@@ -38,14 +44,12 @@ def join(device: torch.device) -> Iterator[Processes]:
     Raises:
         UserError: the others do not come.
     """
+    make_current(device)
     if not started_by_torchrun():
         yield ALONE
         return
     rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    backend = "gloo"
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-        backend = "nccl"
+    backend = "nccl" if device.type == "cuda" else "gloo"
     try:
         dist.init_process_group(
             backend, store=_store(rank, count), rank=rank, world_size=count, timeout=ANSWER_WITHIN

@@ -114,8 +114,12 @@ def _draw(study: Study, folder: Path) -> dict[str, float]:
             "parallel_coordinate": partial(plots.plot_parallel_coordinate, study, **of),
         }
         if len(complete) > 1:
-            importances = optuna.importance.get_param_importances(study, target=_accuracy)
-            drawn["param_importances"] = partial(plots.plot_param_importances, study, **of)
+            # A target is taken as something to keep low, whatever the study's direction.
+            by: dict[str, Any] = {"target": _inaccuracy} if len(study.directions) > 1 else {}
+            importances = optuna.importance.get_param_importances(study, **by)
+            drawn["param_importances"] = partial(
+                plots.plot_param_importances, study, target_name="validation top-1", **by
+            )
         if len(study.directions) > 1:
             names = ["validation top-1", "FLOP an image"]
             drawn["pareto_front"] = partial(plots.plot_pareto_front, study, target_names=names)
@@ -133,6 +137,10 @@ def _draw(study: Study, folder: Path) -> dict[str, float]:
 def _accuracy(trial: FrozenTrial) -> float:
     accuracy: float = trial.values[0]
     return accuracy
+
+
+def _inaccuracy(trial: FrozenTrial) -> float:
+    return -_accuracy(trial)
 
 
 def _page(

@@ -181,4 +181,6 @@ def _holds(searched: Searched, value: Any) -> bool:
     if searched.choices:
         return _kept(value) in [_kept(choice) for choice in searched.choices]
     assert searched.low is not None and searched.high is not None
-    return isinstance(value, int | float) and searched.low <= value <= searched.high
+    if not isinstance(value, int | float) or (searched.whole and not float(value).is_integer()):
+        return False
+    return searched.low <= value <= searched.high

@@ -17,6 +17,7 @@ from orc_repro.distill import METHODS, Method, build_method
 from orc_repro.errors import NotWorthwhile, UserError
 from orc_repro.files import write_json
 from orc_repro.fingerprint import digest
+from orc_repro.processes.joining import make_current
 from orc_repro.project import PIVOTS, scratch
 from orc_repro.rehearsal import Rehearsal, noise_images
 from orc_repro.report.results import History
@@ -143,6 +144,7 @@ def run_seed(
         Interrupted: a stop was requested; what was done is saved.
     """
     place = pick_device(device)
+    make_current(place)
     set_up(identity.recipe)
     summary = scratch() / "search" / identity.study / "runs" / f"{identity.fingerprint}.json"
     summary.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from orc_repro.data.batches import ResidentImages
 from orc_repro.data.manifest import Manifest
 from orc_repro.data.split import Split
 from orc_repro.distill import METHODS, Method, build_method
+from orc_repro.processes.joining import make_current
 from orc_repro.rehearsal import Rehearsal, held_bytes, noise_images, seconds_of
 from orc_repro.scaling.arithmetic import line_through
 from orc_repro.scaling.collectives import ballot_bytes, updates_of
@@ -137,6 +138,7 @@ def opened(study: Study, key: str, device: str) -> tuple[Manifest, Split, Split]
     cell = study.cell(key)
     _, recipe, _ = study.parts(cell)
     place = pick_device(device)
+    make_current(place)
     set_up(recipe)
     manifest = manifest_of(cell.dataset)
     train, validation = (

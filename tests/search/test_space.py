@@ -52,6 +52,10 @@ def test_every_shipped_search_has_what_params_yaml_has_in_its_space(path: Any) -
             {"space": {"method.temperature": {"low": 5.0, "high": 9.0}}},
             "method.temperature is 4.0 in params.yaml, and so in trial 0, but not in the space",
         ),
+        (
+            {"space": {"method.beta": {"low": 0, "high": 1}}},  # whole numbers, as both ends are
+            "method.beta is 0.5 in params.yaml, and so in trial 0, but not in the space",
+        ),
         ({"space": {"method.promotion.top_k": {"low": 0, "high": 3}}}, "the group has 2 students"),
         (
             {"space": {"group.students": {"choices": [["resnet8.a", "resnet8"], ["resnet9"]]}}},
