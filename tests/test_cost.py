@@ -156,6 +156,7 @@ def test_on_a_gpu_no_step_synchronises(method: str) -> None:
     steps(3)
     torch.cuda.set_sync_debug_mode("error")
     try:
+        assert torch.cuda.get_sync_debug_mode() == 2  # or a wait would pass unseen
         steps(2)
     finally:
         torch.cuda.set_sync_debug_mode("default")

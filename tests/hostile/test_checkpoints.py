@@ -106,8 +106,10 @@ def test_a_spoilt_file_is_found(path: Path) -> None:
 
 def test_a_spoilt_body_with_a_right_hash_is_read_or_refused(path: Path) -> None:
     body, draw = saved(state().model_dump()), Random(8)
-    for _ in range(SPOILT_BODIES):
-        read(path, sealed(spoiled(body, draw, TOKENS)))
+    refused = [
+        read(path, sealed(spoiled(body, draw, TOKENS)))[0] is None for _ in range(SPOILT_BODIES)
+    ]
+    assert any(refused)
 
 
 def repacked(body: bytes, change: Callable[[bytes], bytes]) -> bytes:

@@ -42,12 +42,14 @@ def prepared(tmp_path: Path) -> Path:
 
 def test_a_spoilt_manifest_is_read_or_refused(prepared: Path) -> None:
     path, draw = prepared / "manifest.json", Random(3)
-    whole = path.read_bytes()
+    whole, refused = path.read_bytes(), []
     for _ in range(SPOILT_MANIFESTS):
         path.write_bytes(spoiled(whole, draw))
         manifest, _ = attempt(lambda: load_manifest(prepared), prepared.parent)
+        refused.append(manifest is None)
         if manifest is not None:  # and what it says of the arrays need not be true
             attempt(lambda: load_split(prepared, "test"), prepared.parent)
+    assert any(refused) and not all(refused)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,8 @@ def test_a_manifest_of_another_form_is_read_or_refused(data: st.DataObject, shar
     try:
         path.write_text(json.dumps(data.draw(trees_near(json.loads(whole)))), encoding="utf-8")
         for split in SPLITS:
-            attempt(partial(load_split, shared, split), shared.parent)
+            found, sentence = attempt(partial(load_split, shared, split), shared.parent)
+            assert (found is None) == bool(sentence)
     finally:
         path.write_text(whole)
 

@@ -97,8 +97,10 @@ def _committed(log: LogReader[Any], start: int) -> list[tuple[int, Any]]:
     return list(log.committed(start))
 
 
-def read_logs(folder: Path, start: int = 0) -> None:
-    """Both logs, as the report, the delivery and the table of role changes read them."""
+def read_logs(folder: Path, start: int = 0) -> bool:
+    """Both logs, as the report, the delivery and the table of role changes read them; whether
+    there is such a table.
+    """
     logs: tuple[LogReader[Any], ...] = (metrics_log(folder), roles_log(folder))
     for log in logs:
         attempt(log.all, folder)
@@ -108,6 +110,7 @@ def read_logs(folder: Path, start: int = 0) -> None:
     attempt(partial(committed, folder), folder)
     table, _ = attempt(partial(role_table, folder, ("a", "b")), folder)
     assert table is None or list(table.columns)[-2:] == ["score/a", "score/b"]
+    return table is not None
 
 
 def test_the_run_is_read_before_it_is_spoilt(tmp_path: Path) -> None:
@@ -120,10 +123,12 @@ def test_the_run_is_read_before_it_is_spoilt(tmp_path: Path) -> None:
 
 def test_spoilt_logs_are_read_or_refused(tmp_path: Path) -> None:
     folder, draw = write_run(tmp_path / "run"), Random(10)
+    taken = []
     for i in range(SPOILT_LOGS):
         name, records = (("metrics.jsonl", EPOCHS), ("roles.jsonl", CHANGES))[i % 2]
         (folder / name).write_bytes(spoiled(lines(records), draw))
-        read_logs(folder, start=draw.choice((0, 0, 5, len(lines(records[:1])))))
+        taken.append(read_logs(folder, start=draw.choice((0, 0, 5, len(lines(records[:1]))))))
+    assert any(taken) and not all(taken)
 
 
 COMMITS = (
@@ -141,6 +146,8 @@ def test_no_length_is_believed(content: str, start: int, tmp_path: Path) -> None
     folder = write_run(tmp_path / "run")
     (folder / "committed.json").write_text(content)
     read_logs(folder, start)
+    assert (folder / "metrics.jsonl").read_bytes() == lines(EPOCHS)  # nothing is cut or filled
+    assert (folder / "roles.jsonl").read_bytes() == lines(CHANGES)
 
 
 def test_spoilt_lengths_are_read_or_refused(tmp_path: Path) -> None:
@@ -149,6 +156,7 @@ def test_spoilt_lengths_are_read_or_refused(tmp_path: Path) -> None:
     for _ in range(SPOILT_COMMITS):
         (folder / "committed.json").write_bytes(spoiled(whole, draw))
         read_logs(folder)
+    assert (folder / "metrics.jsonl").read_bytes() == lines(EPOCHS)
 
 
 BAD_LINES = {
