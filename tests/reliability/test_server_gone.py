@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,49 +9,9 @@ from typing import Any
 import pytest
 
 from orc_repro.tracking.records import metrics_log, role_table
-from tests.project import command, environment
+from tests.mlflow_server import Server
+from tests.project import command
 from tests.reliability.machine import cell_of, make_project, run_folder, start, wait_until
-
-
-class Server:
-    """``mlflow server`` on a port of its own; can be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        self.address = f"http://127.0.0.1:{self._port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        store = f"sqlite:///{self._folder / 'server.db'}"
-        artifacts = ["--artifacts-destination", str(self._folder / "artifacts")]
-        where = ["--host", "127.0.0.1", "--port", str(self._port), "--workers", "1"]
-        options = ["--backend-store-uri", store, *artifacts, *where]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *options],
-            env=environment(self._folder) | {"MLFLOW_DISABLE_TELEMETRY": "true"},
-            cwd=self._folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        end = time.monotonic() + 300  # on a busy machine; half a minute otherwise
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.address}/health", timeout=2)
-                return
-            except OSError:
-                assert time.monotonic() < end, "the server does not start"
-                time.sleep(0.2)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ from optuna.trial import TrialState
 
 from benchmarks import postgres
 from orc_repro.search.storage import RUN
+from tests.mlflow_server import Server
 from tests.project import command, copy_project, environment
 from tests.search.files import content, shrink
 
@@ -36,14 +36,6 @@ def until(holds: object, seconds: float = 300) -> None:
         time.sleep(0.1)
 
 
-def answers(url: str) -> bool:
-    try:
-        urllib.request.urlopen(url, timeout=2)
-    except OSError:
-        return False
-    return True
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """The address of a server of our own, without the name of a database."""
@@ -59,24 +51,16 @@ def test_four_workers_one_killed_and_every_trial_is_accounted_for(
         command(project, "orc_repro", *words)
     (project / FILE).parent.mkdir(parents=True)
     (project / FILE).write_text(yaml.safe_dump(content(trials=8)))
-    port = postgres.free_port()
     with ExitStack() as stack:
-        mlflow = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-             "--backend-store-uri", f"{server}/mlflow", "--workers", "1",
-             "--artifacts-destination", str(tmp_path / "artifacts")],
-            cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
-        stack.callback(mlflow.wait)
-        stack.callback(os.killpg, mlflow.pid, signal.SIGTERM)
-        until(lambda: answers(f"http://127.0.0.1:{port}/health"))
+        mlflow = Server(tmp_path / "mlflow", f"{server}/mlflow")
+        stack.callback(mlflow.stop)
+        mlflow.start()
         searching = subprocess.Popen(
             [sys.executable, "-m", "orc_repro", "search", FILE, "--workers", "4"],
             cwd=project,
             env=environment(project) | {
                 "ORC_SEARCH_STORAGE": f"{server}/search",
-                "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
+                "MLFLOW_TRACKING_URI": mlflow.address,
             },
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
@@ -96,7 +80,7 @@ def test_four_workers_one_killed_and_every_trial_is_accounted_for(
 
         from orc_repro.tracking.store import open_client
 
-        client = open_client(f"http://127.0.0.1:{port}")
+        client = open_client(mlflow.address)
         experiment = client.get_experiment_by_name(f"orc/search/{NAME}").experiment_id
         runs = client.search_runs([experiment], "tags.trial_state != ''")
         assert len(runs) == 8

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from benchmarks.postgres import free_port
 from orc_repro.project import run_folder
 from orc_repro.tracking import sender, store
 from orc_repro.tracking.delivery import deliver
 from tests.browser import keep, needs_browser, open_browser
+from tests.mlflow_server import Server
 from tests.project import ROOT
 from tests.tracking.made_runs import SETTINGS, STUDY, identity, make_run, manifest
 
@@ -74,39 +69,18 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def address(runs: dict[str, str]) -> Iterator[str]:
+def address(runs: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of the UI on that store."""
-    found = f"http://127.0.0.1:{free_port()}"
-    host, port = found.removeprefix("http://").split(":")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.store_uri(),
-         "--host", host, "--port", port, "--workers", "1"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        end = time.monotonic() + PATIENCE_S
-        while not _answers(found):
-            assert server.poll() is None and time.monotonic() < end
-            time.sleep(0.2)
-        yield found
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(PATIENCE_S)
+    server = Server(tmp_path_factory.mktemp("server"), store.store_uri())
+    server.start()
+    yield server.address
+    server.stop()
 
 
 @pytest.fixture(scope="module")
 def browser(address: str) -> Iterator[Any]:
     with open_browser("--window-size=1500,1100", "--enable-unsafe-swiftshader") as found:
         yield found
-
-
-def _answers(address: str) -> bool:
-    try:
-        urllib.request.urlopen(f"{address}/health", timeout=2)
-    except OSError:
-        return False
-    return True
 
 
 def look(browser: Any, address: str, page: str, drawn: str, count: int, **query: Any) -> str:
