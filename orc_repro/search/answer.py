@@ -15,17 +15,16 @@ import pandas as pd
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from orc_repro.config import Params, load_params
+from orc_repro.config import load_params
 from orc_repro.errors import UserError
 from orc_repro.files import write_atomically
 from orc_repro.project import REPORTS
 from orc_repro.report.figures import save
-from orc_repro.report.statistics import Summary, paired_difference, summarise
+from orc_repro.search.confirmation import FreshSeeds, on_fresh_seeds, paired, verdict
 from orc_repro.search.declaration import Search, load_search
-from orc_repro.search.space import Values, base_values, overlay, variant
+from orc_repro.search.space import Values, base_values, overlay
 from orc_repro.search.storage import REASON, RETRY_OF, open_study
 from orc_repro.search.tags import tell
-from orc_repro.search.trial import identify, last_accuracy, run_seed
 from orc_repro.search.work import name_of
 from orc_repro.yaml_files import write_yaml
 
@@ -51,17 +50,16 @@ def answer(path: Path, device: str = "auto") -> Path:
     best = max(complete, key=lambda trial: (trial.values[0], -trial.number))
     folder = REPORTS / "studies" / name
     folder.mkdir(parents=True, exist_ok=True)
-    seeds = {
-        label: _on_fresh_seeds(search, name, params, values, f"{label}, again", device)
-        for label, values in {"best": best.params, "params.yaml": first}.items()
-    }
     _write(folder / "trials.csv", trial_table(study.trials).to_csv(index=False))
+    again = on_fresh_seeds(search, name, params, best.params, "best, again", device)
+    control = on_fresh_seeds(search, name, params, first, "params.yaml, again", device)
     header = f"Trial {best.number} of {name}; `orc-repro promote {path}` puts it into params.yaml."
     write_yaml(folder / BEST, overlay(search, best.params, params), header)
     importances = _draw(study, folder / "figures")
     if problem := tell(study, best, params.tracking):
         print(f"warning: {problem}", file=sys.stderr)
-    _write(folder / "page.md", _page(path, search, name, study, best, first, seeds, importances))
+    page = _page(path, search, name, study, best, first, again, control, importances)
+    _write(folder / "page.md", page)
     return folder
 
 
@@ -83,18 +81,6 @@ def trial_table(trials: list[FrozenTrial]) -> pd.DataFrame:
             for trial in trials
         ]
     )
-
-
-def _on_fresh_seeds(
-    search: Search, name: str, params: Params, values: Values, label: str, device: str
-) -> dict[int, float]:
-    found = variant(search, params, values, label)
-    accuracies = {}
-    for seed in search.confirmation_seeds:
-        identity, teachers = identify(search, name, found, seed, label)
-        history = run_seed(identity, teachers, params, lambda _epoch, _value: None, device)
-        accuracies[seed] = last_accuracy(history)
-    return accuracies
 
 
 def _draw(study: Study, folder: Path) -> dict[str, float]:
@@ -150,7 +136,8 @@ def _page(
     study: Study,
     best: FrozenTrial,
     first: Values,
-    seeds: Mapping[str, dict[int, float]],
+    again: FreshSeeds,
+    control: FreshSeeds,
     importances: Mapping[str, float],
 ) -> str:
     states = pd.Series([trial.state.name.lower() for trial in study.trials]).value_counts()
@@ -160,8 +147,6 @@ def _page(
         for p in search.space
     ]
     overlay_of_best = overlay(search, best.params, load_params())
-    difference = paired_difference(seeds["best"], seeds["params.yaml"])
-    assert difference is not None
     options = " ".join(f"-S '{key}={value}'" for key, value in _flat(overlay_of_best))
     return f"""# {search.title}
 
@@ -178,11 +163,11 @@ again on {len(search.confirmation_seeds)} fresh seeds.
 | | validation top-1 |
 | --- | --- |
 | trial {best.number} in the search | {_accuracy(best):.2f} |
-| trial {best.number}, fresh seeds | {_said(summarise(list(seeds["best"].values())))} |
-| params.yaml, fresh seeds | {_said(summarise(list(seeds["params.yaml"].values())))} |
-| difference, paired by seed | {_said(difference)} |
+| trial {best.number}, fresh seeds | {again} |
+| params.yaml, fresh seeds | {control} |
+| difference, paired by seed | {paired(again, control)} |
 
-{_verdict(difference)}
+{verdict(again, control)}
 
 ## Values
 
@@ -206,24 +191,6 @@ def _flat(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, str]]:
             yield from _flat(value, f"{at}{key}.")
         else:
             yield f"{at}{key}", f"[{','.join(value)}]" if isinstance(value, list) else str(value)
-
-
-def _said(summary: Summary) -> str:
-    if summary.sd is None:
-        return f"{summary.mean:.2f} (n = 1)"
-    return (
-        f"{summary.mean:.2f} ± {summary.sd:.2f}, {summary.low:.2f} to {summary.high:.2f}"
-        f" (n = {summary.n})"
-    )
-
-
-def _verdict(difference: Summary) -> str:
-    assert difference.low is not None and difference.high is not None
-    if difference.low > 0:
-        return "The best trial is better: the interval of the difference is above zero."
-    if difference.high < 0:
-        return "The best trial is worse than what `params.yaml` has; it was chance."
-    return "Nothing is decided: the interval of the difference holds zero."
 
 
 def _write(path: Path, text: str) -> None:
