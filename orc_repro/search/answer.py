@@ -22,6 +22,7 @@ from orc_repro.project import REPORTS
 from orc_repro.report.figures import save
 from orc_repro.search.confirmation import FreshSeeds, on_fresh_seeds, paired, verdict
 from orc_repro.search.declaration import Search, load_search
+from orc_repro.search.foundation import foundation
 from orc_repro.search.space import Values, base_values, overlay
 from orc_repro.search.storage import REASON, RETRY_OF, open_study
 from orc_repro.search.tags import tell
@@ -42,7 +43,7 @@ def answer(path: Path, device: str = "auto") -> Path:
     """
     search, params = load_search(path), load_params()
     name = name_of(path, search)
-    study = open_study(search, name, base_values(search, params))
+    study = open_study(search, name, base_values(search, params), foundation(search, params))
     first = study.trials[0].params  # also if params.yaml has the best values by now
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:

@@ -141,6 +141,18 @@ def overlay(search: Search, values: Mapping[str, Any], params: Params) -> dict[s
     return found
 
 
+def unsearched(search: Search, params: Params) -> dict[str, Any]:
+    """The base without what the space holds, nested."""
+    content = _content(search, params)
+    for path in search.space:
+        *sections, last = path.split(".")
+        inner = content
+        for section in sections:
+            inner = inner[section]
+        del inner[last]
+    return content
+
+
 def _content(search: Search, params: Params) -> dict[str, Any]:
     base = search.base
     return {

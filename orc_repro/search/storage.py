@@ -7,7 +7,7 @@ import itertools
 import os
 import socket
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import optuna
@@ -23,12 +23,14 @@ from orc_repro.errors import UserError, one_line
 from orc_repro.project import scratch
 from orc_repro.search.declaration import Search
 from orc_repro.search.space import Values
+from orc_repro.training.checkpoints import differences
 
 ADDRESS = "ORC_SEARCH_STORAGE"
 """Environment variable: the address of a database for workers on many machines; it may hold a
 password, so it is never shown and stands in no file.
 """
 SPACE, WORKER, RETRY_OF, REASON = "space", "worker", "retry_of", "reason"
+MADE_FROM = "made_from"
 SLOT = "slot"
 """Which of the search's trials a trial is, whatever its number: what repeats a lost trial has its
 slot, and draws from the same generator.
@@ -44,11 +46,14 @@ def folder_of(name: str) -> Path:
     return scratch() / "search" / name
 
 
-def open_study(search: Search, name: str, first: Values) -> Study:
+def open_study(search: Search, name: str, first: Values, made_from: Mapping[str, str]) -> Study:
     """The stored search, or a new one with trial 0 waiting.
 
+    ``made_from``: what all of its trials share, flat.
+
     Raises:
-        UserError: the storage cannot be reached, or holds another space under this name.
+        UserError: the storage cannot be reached, or holds another space under this name, or trials
+            that were made from something else.
     """
     folder_of(name).mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # a trial that fails raises what it says
@@ -69,12 +74,18 @@ def open_study(search: Search, name: str, first: Values) -> Study:
             ) from None
         if stored is None:
             study.set_user_attr(SPACE, search.space_content)
+            study.set_user_attr(MADE_FROM, dict(made_from))
             study.enqueue_trial(first, user_attrs={REASON: "what params.yaml has", SLOT: 0})
         elif stored != search.space_content:
             changed = [k for k in stored if stored[k] != search.space_content.get(k)]
             raise UserError(
                 f"the stored search {name} has another {' and '.join(changed)} than its file;"
                 " raise the file's version, and it is a search of its own"
+            )
+        elif difference := differences(study.user_attrs.get(MADE_FROM, made_from), made_from):
+            raise UserError(
+                f"the trials of {name} so far were made from something else ({difference}); put it"
+                " back, or raise the file's version, and it is a search of its own"
             )
     return study
 

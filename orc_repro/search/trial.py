@@ -18,10 +18,11 @@ from orc_repro.errors import NotWorthwhile, UserError
 from orc_repro.files import write_json
 from orc_repro.fingerprint import digest
 from orc_repro.processes.joining import make_current
-from orc_repro.project import PIVOTS, scratch
+from orc_repro.project import scratch
 from orc_repro.rehearsal import Rehearsal, noise_images
 from orc_repro.report.results import History
 from orc_repro.search.declaration import Search
+from orc_repro.search.foundation import teachers_of
 from orc_repro.search.space import Unfit, Variant
 from orc_repro.stages.identity import Identity
 from orc_repro.stages.run import Run, manifest_of
@@ -103,11 +104,12 @@ class JudgedLog(RunLog):
 def identify(
     search: Search, name: str, found: Variant, seed: int, label: str
 ) -> tuple[TrialIdentity, dict[str, str]]:
-    """Who one seed of a trial is, and the path of each of its teachers' weights."""
-    teachers = {
-        teacher: (PIVOTS / f"{search.base.pivot}.safetensors").as_posix()
-        for teacher in METHODS[found.method.kind].teachers_of(found.group)
-    }
+    """Who one seed of a trial is, and the path of each of its teachers' weights.
+
+    Raises:
+        Unfit: the method starts from other networks than the pivot.
+    """
+    teachers = teachers_of(search, found)
     identity = TrialIdentity(
         study=name,
         key=f"{name}-s{seed}",

@@ -20,8 +20,8 @@ from orc_repro.config import load_params
 from orc_repro.errors import NotWorthwhile, UserError
 from orc_repro.interruption import RUNNER, Interruption
 from orc_repro.progress import duration
-from orc_repro.project import PIVOTS
 from orc_repro.search.declaration import Search, load_search
+from orc_repro.search.foundation import check_inputs, foundation
 from orc_repro.search.space import Unfit, Values, base_values, check, suggest, variant
 from orc_repro.search.storage import (
     REASON,
@@ -37,7 +37,6 @@ from orc_repro.search.storage import (
     take_slot,
 )
 from orc_repro.search.trial import Judge, flop_per_image, identify, last_accuracy, run_seed
-from orc_repro.stages.run import manifest_of
 
 LOOK_S = 0.5
 ENDING_S = 60.0
@@ -62,10 +61,10 @@ class Worker:
         self.name = name_of(path, self.search)
         self.path = path
         check(self.search, self.params, str(path))
-        _check_inputs(self.search)
-        self.study: Study = open_study(
-            self.search, self.name, base_values(self.search, self.params)
-        )
+        check_inputs(self.search, self.params)
+        first = base_values(self.search, self.params)
+        made_from = foundation(self.search, self.params)
+        self.study: Study = open_study(self.search, self.name, first, made_from)
         self._turn, self._number = _Turn(folder_of(self.name) / "turn.lock"), 0
         self._began = time.monotonic()
         self._made_before = len(done(self.study.get_trials(deepcopy=False)))
@@ -246,14 +245,3 @@ def pruner_for(search: Search) -> BasePruner:
     return MedianPruner(
         n_startup_trials=search.pruner.startup_trials, n_warmup_steps=search.pruner.after_epoch
     )
-
-
-def _check_inputs(search: Search) -> None:
-    """Before anything is stored: the data, and the pivot's weights."""
-    manifest_of(search.base.dataset)
-    pivot = search.base.pivot
-    if pivot is not None and not (PIVOTS / f"{pivot}.safetensors").exists():
-        raise UserError(
-            f"the pivot's weights {PIVOTS / pivot}.safetensors do not exist; `dvc repro"
-            f" pretrain@{pivot}` makes them (or the same stage of a pool)"
-        )

@@ -45,7 +45,8 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Train], 
         parts = {name: part.model_dump(mode="json") for name, part in vars(found).items()}
         return SimpleNamespace(found=found, fingerprint=digest([parts, seed]), label=label), {}
 
-    monkeypatch.setattr(work, "_check_inputs", lambda _: None)
+    monkeypatch.setattr(work, "check_inputs", lambda *_: None)
+    monkeypatch.setattr(work, "foundation", lambda *_: {})
     monkeypatch.setattr(work, "identify", identify)
 
     def begun(train: Train) -> Worker:
