@@ -104,7 +104,20 @@ def build_method(
         processes=processes,
         warn=warn_on_stderr if processes.leads else _say_nothing,
     )
+    if built.execution.must_prepare:
+        _let_backward_keep_its_graph()
     return built
+
+
+def _let_backward_keep_its_graph() -> None:
+    """Before anything is compiled: a step that is recorded goes back through a graph and keeps it.
+
+    The compiler otherwise lets a backward pass write into what the forward pass has saved, and
+    refuses to keep the graph from then on.
+    """
+    import torch._functorch.config as compiler  # a second of imports that only this needs
+
+    compiler.donated_buffer = False
 
 
 def _say_nothing(problem: str) -> None:

@@ -143,6 +143,26 @@ def test_everything_that_may_be_recorded_later_is_compiled_before() -> None:
     assert seen == {(id(net), grad) for net in method.networks.values() for grad in (True, False)}
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_a_compiled_step_that_is_recorded_can_keep_its_graph(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch._functorch.config as compiler
+
+    from tests.distill.tape import Tapes
+
+    monkeypatch.setattr(compiler, "donated_buffer", True)
+    monkeypatch.setattr(Execution, "_lacks_for_graphs", lambda *_: None)
+    monkeypatch.setattr("orc_repro.distill.execution.CudaGraphs", lambda _: Tapes())
+    monkeypatch.setattr(compiler, "enable_autograd_cache", False)  # it forgets what was asked
+    torch.compiler.reset()
+    method = made(compile="default+graphs")
+    network, (images, _) = method.networks["resnet8"], tiny_batch()
+    for keep in (False, True):  # warming up, and recording
+        logits = method.execution.forward("resnet8", network, images)
+        torch.autograd.backward([logits.square().sum()], retain_graph=keep)
+
+
 def test_a_method_that_cannot_be_replayed_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     execution = Execution(recipe(compile="graphs"), "cuda", replays=False)
     assert execution.replay is None
