@@ -85,14 +85,17 @@ class StepCost:
         return self.fixed_bytes + self.step_fixed_bytes + self.bytes_per_image * batch_size
 
 
-def step_cost(make_step: Callable[[int], Callable[[], object]], fixed_bytes: int) -> StepCost:
+def step_cost(
+    make_step: Callable[[int], Callable[[], object]], fixed_bytes: int, pieces: int = 1
+) -> StepCost:
     """The cost of a step, from two small batches: memory is linear in the batch.
 
     Args:
         make_step: for a batch size, a step that has been made once (so that momentum exists).
         fixed_bytes: what networks and optimizers hold.
+        pieces: that every batch has to be divisible into.
     """
-    small, large = _SMALL_BATCHES
+    small, large = (size * pieces for size in _SMALL_BATCHES)
     first, second = count(make_step(small)), count(make_step(large))
     slope = (second.peak_bytes - first.peak_bytes) / (large - small)
     return StepCost(

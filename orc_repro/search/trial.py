@@ -175,7 +175,7 @@ def flop_per_image(identity: TrialIdentity) -> float:
         steps()
         return steps
 
-    return step_cost(step, fixed_bytes=0).flop_per_image
+    return step_cost(step, fixed_bytes=0, pieces=identity.recipe.pieces).flop_per_image
 
 
 def _built(

@@ -175,11 +175,12 @@ def forecast_of(
         step = Rehearsal(built(train.device, recipe), train, batch_size, held)
         return Timed(batch_size, _seconds(step, at_least))
 
-    observed = small_step(_SMALLEST_BATCH)
+    smallest = min(_SMALLEST_BATCH * recipe.pieces, recipe.batch_size)
+    observed = small_step(smallest)
     method = built(train.device, recipe)
-    cost = step_cost(small_step, held_bytes(method))
-    small = timed(min(_SMALLEST_BATCH, recipe.batch_size), at_least=5)
-    bearable = _bearable(small, recipe.batch_size, cost, train.device)
+    cost = step_cost(small_step, held_bytes(method), recipe.pieces)
+    small = timed(smallest, at_least=5)
+    bearable = _bearable(small, recipe, cost, train.device)
     kept = isinstance(train, ResidentImages)
     return Forecast(
         parameters={name: count_parameters(net) for name, net in method.networks.items()},
@@ -208,15 +209,17 @@ def _seconds(step: Callable[[], object], at_least: int) -> tuple[float, ...]:
     return tuple(found)
 
 
-def _bearable(small: Timed, wanted: int, cost: StepCost, device: torch.device) -> int:
-    """The batch size to time: the wanted one, unless a step takes too long or too much memory."""
+def _bearable(small: Timed, recipe: Recipe, cost: StepCost, device: torch.device) -> int:
+    """The batch size to time: the recipe's, unless a step takes too long or too much memory."""
+    wanted = recipe.batch_size
     if device.type == "cuda":
         free = float(torch.cuda.mem_get_info(device)[0])
     else:
         free = float(psutil.virtual_memory().available)
     by_time = _PROBE_SECONDS * small.batch_size / small.fastest
     by_memory = (free / 2 - cost.peak_bytes(0)) / max(cost.bytes_per_image, 1.0)
-    return max(min(wanted, int(min(by_time, by_memory))), min(2 * small.batch_size, wanted))
+    most = int(min(by_time, by_memory)) // recipe.pieces * recipe.pieces
+    return max(min(wanted, most), min(2 * small.batch_size, wanted))
 
 
 def _validation_image_seconds(method: Method, images: Split, at_most: int) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from orc_repro.cells import load_study
 from orc_repro.cost import StepCost
@@ -24,6 +25,7 @@ from orc_repro.stages.forecast_constants import Stated
 from orc_repro.stages.forecast_devices import Wishes, lines_of, plan_lines
 from orc_repro.stages.prepare import prepare
 from orc_repro.stages.run import open_split
+from orc_repro.yaml_files import read_yaml
 from tests.project import copy_project
 from tests.reliability.machine import cell_of, small
 from tests.stages.commands import orc_repro
@@ -72,6 +74,16 @@ def test_one_device_takes_what_its_counts_say(
     assert f"an epoch of {images // batch:,} with validation" in said
     assert "minutes for 3 epochs" in said and "devices" not in said
     assert sorted(project.rglob("*")) == before
+
+
+def test_a_batch_in_three_pieces_is_planned_too(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = read_yaml(Path("params.yaml"))
+    params["recipes"]["digits"] |= {"pieces": 3, "batch_size": 48}
+    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    code, said = orc_repro(capsys, "train", ORC, "--plan", "--device", "cpu")
+    assert code == 0 and "an iteration of 48 images" in said
 
 
 def test_many_devices_by_the_command(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
