@@ -169,8 +169,19 @@ class Study:
 
 def load_study(folder: Path = DEFAULT_STUDY, params: Path = Path("params.yaml")) -> Study:
     """Read and check ``params.yaml`` and a study's ``cells.yaml``."""
+    return Study(load_params(params), load_cells(folder), folder)
+
+
+def load_cells(folder: Path) -> Cells:
+    """Read and check a study's ``cells.yaml``.
+
+    Raises:
+        UserError: it is missing or damaged, or the study was declared and not expanded.
+    """
     path = folder / "cells.yaml"
-    return Study(load_params(params), parse(Cells, read_yaml(path), str(path)), folder)
+    if not path.exists() and (folder / "study.yaml").exists():
+        raise UserError(f"{path} does not exist; `orc-repro plan` writes it from study.yaml")
+    return parse(Cells, read_yaml(path), str(path))
 
 
 def load_study_of(cell: str, folder: Path = DEFAULT_STUDY) -> Study:

@@ -36,7 +36,7 @@ from orc_repro.method_config import (
     TakdConfig,
 )
 from orc_repro.recipe_config import AugmentationConfig, Recipe, Sgd, StepSchedule
-from orc_repro.validation import Name, Strict, parse
+from orc_repro.validation import Key, Strict, parse
 from orc_repro.yaml_files import read_yaml
 
 __all__ = [
@@ -120,10 +120,10 @@ class LoaderConfig(Strict):
 class Params(Strict):
     """``params.yaml``."""
 
-    data: dict[Name, DataConfig]
-    groups: dict[Name, Group]
-    recipes: dict[Name, Recipe]
-    methods: dict[Name, MethodConfig]
+    data: dict[Key, DataConfig]
+    groups: dict[Key, Group]
+    recipes: dict[Key, Recipe]
+    methods: dict[Key, MethodConfig]
     tracking: Tracking
     checkpoints: CheckpointConfig
     train: TrainConfig

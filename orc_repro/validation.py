@@ -7,7 +7,7 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from orc_repro.errors import UserError, one_line
 from orc_repro.files import read_file
@@ -18,6 +18,16 @@ LONGEST_NAME = 128
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 # A name that becomes a part of a path: it cannot lead anywhere else.
 Name = Annotated[str, Field(pattern=_NAME, max_length=LONGEST_NAME)]
+
+
+def _without_dots(name: str) -> str:
+    if "." in name:
+        raise ValueError("a name has no dot; DVC takes it for a path in the file")
+    return name
+
+
+# A name in params.yaml.
+Key = Annotated[Name, AfterValidator(_without_dots)]
 
 _SHOWN = Repr()  # a value nested without end is shown to a certain depth
 _SHOWN.maxstring = _SHOWN.maxother = 80
@@ -78,6 +88,8 @@ def _sentence(finding: Any, content: dict[str, Any] | None) -> str:
         elif content is not None and part != finding["loc"][-1]:
             continue
         keys.append(str(part))
+    if keys[-1:] == ["[key]"]:  # what pydantic adds where a name in a mapping is what is wrong
+        keys.pop()
     path = one_line(".".join(keys))
     message = finding["msg"].removeprefix("Value error, ")
     match finding["type"]:

@@ -56,6 +56,8 @@ def test_crd_learning_rate_is_lower_for_the_mobile_networks(params: Params) -> N
         ("temperature: 4.0, beta: 0.9", "temperature: 0, beta: 0.9",
          "methods.kd.temperature is 0; it must be greater than 0"),
         ("beta: 0.9", "beta: 1.1", "methods.kd.beta is 1.1; it must be less than or equal to 1"),
+        ("  orc-random:", "  orc.random:",
+         "methods.orc.random: a name has no dot; DVC takes it for a path in the file"),
         ("epochs: 14", "epochs: twenty",
          "recipes.digits.epochs is 'twenty'; it must be a valid integer"),
         ("epochs: 14", "epochs: 20.0",

@@ -16,15 +16,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from filelock import FileLock, Timeout
 
 from orc_repro.cells import Study
 from orc_repro.errors import UserError, one_line
 from orc_repro.files import sync_folder, write_json
 from orc_repro.project import POOLS, WEIGHTS, evaluated, run_folder, scratch
-from orc_repro.queue.standing import identity_of
+from orc_repro.queue.standing import WEIGHTS_OF, identity_of, is_done
 from orc_repro.queue.verify import OUTPUTS, verify_outputs, verify_run
 from orc_repro.queue.work import Studies
+from orc_repro.stages.identity import Identity
 from orc_repro.stages.run import LOCK
 from orc_repro.tracking.description import Description
 from orc_repro.tracking.outcome import OUTCOME, Outcome, read_outcome
@@ -111,6 +113,9 @@ def _take(one: Offered, source: Path) -> str:
         ours = read_outcome(here)
         if ours is not None and ours.status == "FINISHED":
             return "is here already"
+        if one.kind in WEIGHTS_OF and is_done(one.study, one.kind, one.key):
+            # DVC brought it, without its run; what was trained on it here would lose its ground.
+            return "is here already, without its run"
         if not finished and _newest(staged) <= _newest(here):
             return "is as far here"
         if finished:
@@ -122,6 +127,7 @@ def _take(one: Offered, source: Path) -> str:
                 shutil.rmtree(WEIGHTS / one.key, ignore_errors=True)
             _install_outputs(staged)
         _install_run(staged, here)
+        _tell_params(identity, here)
         write_json(here / "config.json", identity.resolved_config())
         write_json(here / "made_from.json", identity.made_from)
         _install_outcome(outcome, here)
@@ -196,6 +202,15 @@ def _install_run(staged: Path, here: Path) -> None:
     for path in sorted(staged.iterdir()):
         if path.is_file() and path.name != OUTCOME:
             _move(path, here / path.name)
+
+
+def _tell_params(identity: Identity, here: Path) -> None:
+    """What MLflow is told of a run's parameters is how this checkout calls them."""
+    about: Description = read_json(Description, here / ABOUT)
+    params = identity.description(torch.device("cpu")).params
+    if about.params != params:
+        told = about.model_copy(update={"params": params})
+        write_json(here / ABOUT, told.model_dump(mode="json"))
 
 
 def _install_outcome(outcome: Outcome | None, here: Path) -> None:

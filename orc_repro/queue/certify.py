@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,9 @@ def _made_as_declared(study: Study, kind: str, key: str) -> Mapping[str, str] | 
     identity = identity_of(study, kind, key)
     if identity is None:
         return None
-    ended = read_outcome(run_folder(identity.fingerprint))
+    ended = None
+    with suppress(UserError):  # one that is damaged answers for nothing
+        ended = read_outcome(run_folder(identity.fingerprint))
     sound = (
         ended is not None
         and ended.status == "FINISHED"

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from orc_repro.cells import Cell, Cells, Study
+from orc_repro.cells import Cell, Study, load_cells
 from orc_repro.config import Params
 from orc_repro.errors import UserError
 from orc_repro.project import ASSISTANTS, PIVOTS, POOLS
 from orc_repro.queue.cost import flop_of_group, flop_per_image, share_out
 from orc_repro.studies import find_studies
-from orc_repro.validation import parse
-from orc_repro.yaml_files import read_yaml
 
 TIERS: tuple[tuple[str, ...], ...] = (
     ("default",),
@@ -122,8 +120,7 @@ def shared(entries: Sequence[Entry], share: int, shares: int) -> list[Entry]:
 
 
 def _read(folder: Path, params: Params) -> Study:
-    path = folder / "cells.yaml"
-    return Study(params, parse(Cells, read_yaml(path), str(path)), folder)
+    return Study(params, load_cells(folder), folder)
 
 
 def _family(key: str, cell: Cell, pool: Study) -> str:

@@ -51,7 +51,7 @@ def verify_run(copy: Path, name: str, identity: Identity) -> Outcome | None:
         raise UserError("a checkpoint is of another run")
     about: Description = read_json(Description, copy / ABOUT)
     ours = identity.description(_CPU)
-    same = ("study", "cell", "row", "fingerprint", "epochs", "students", "params")
+    same = ("study", "cell", "row", "fingerprint", "epochs", "students")
     _compare(about, {key: getattr(ours, key) for key in same}, ABOUT)
     metrics, _ = metrics_log(copy).all(), roles_log(copy).all()
     committed(copy)

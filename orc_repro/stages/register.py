@@ -128,6 +128,11 @@ def _run_of(client: Any, result: Result) -> Any:
             f"the run of {result.cell} is not in {shown(client.tracking_uri)}; `orc-repro sync`"
             " sends what was run on this machine"
         )
+    if found[0].info.end_time is None:
+        raise UserError(
+            f"the run of {result.cell} in {shown(client.tracking_uri)} has not ended there;"
+            " `orc-repro sync` sends how it did"
+        )
     return found[0]
 
 

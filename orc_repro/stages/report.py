@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 
 from orc_repro.cells import Cells, Study
 from orc_repro.config import Params, architecture_of, load_params
+from orc_repro.errors import UserError
 from orc_repro.files import write_atomically, write_json
 from orc_repro.page.files import drawn_of
 from orc_repro.plan import Declaration
@@ -196,11 +198,15 @@ def _write_runs(made: Sequence[Result | History], path: Path) -> None:
 
 def _run(cell: str, fingerprint: str) -> dict[str, Any] | None:
     folder = run_folder(fingerprint)
-    ended = read_outcome(folder)
-    if ended is None or ended.status != "FINISHED":
+    try:
+        ended = read_outcome(folder)
+        if ended is None or ended.status != "FINISHED":
+            return None
+        about = read_json(Description, folder / "run.json")
+        stores = read_delivered(folder).values()
+    except UserError as error:  # one folder of many; its results lie elsewhere
+        print(f"warning: the run of {cell} is left out: {error}", file=sys.stderr)
         return None
-    about = read_json(Description, folder / "run.json")
-    stores = read_delivered(folder).values()
     ids = [s.run_id for s in stores if s.run_id and s.attempt == about.attempt]
     when = datetime.fromtimestamp(ended.ended_ms / 1000, UTC)
     return {

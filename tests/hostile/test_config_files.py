@@ -184,7 +184,7 @@ def test_params_of_another_form_are_read_or_refused(
 def test_no_name_leads_out_of_a_folder(section: str, name: str) -> None:
     entry = next(iter(FEW[section].values()))
     tree = FEW | {section: FEW[section] | {name: entry}}
-    plain = set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+    plain = set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
     if plain and name[:1].isalnum() and len(name) <= 128:
         assert name in getattr(parse(Params, tree, "params.yaml"), section)
         assert (Path("folder") / name).parent == Path("folder")

@@ -6,6 +6,7 @@ or refuses them.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import yaml
 
 from orc_repro.errors import UserError
 from orc_repro.queue.bring import bring
@@ -88,6 +90,39 @@ def test_runs_come_over_whole_and_once(here: Path, elsewhere: Path) -> None:
         assert list(Path(".orc/incoming").iterdir()) == []
         taken, refused = bring(elsewhere)
         assert (refused, taken) == ([], [f"{key}: is here already" for key in (PIVOT, *CELLS)])
+
+
+def test_parameters_are_told_as_this_checkout_calls_them(here: Path, theirs: Path) -> None:
+    about = run_folder(theirs, ORC) / "run.json"
+    whole = about.read_bytes()
+    change_json(about, lambda content: content.update(params={"seed": "of an older release"}))
+    with inside(here):
+        _, refused = bring(theirs)
+        assert refused == []
+        ours = Path(".orc/runs") / about.parent.name / "run.json"
+        assert json.loads(ours.read_bytes()) == json.loads(whole)
+
+
+def test_a_pivot_that_dvc_brought_is_not_replaced(here: Path, theirs: Path) -> None:
+    weights = Path(f"weights/pivots/{PIVOT}.safetensors")
+    with inside(here):
+        bring(theirs)
+        pivot = run_folder(Path(), PIVOT)
+        shutil.rmtree(pivot)
+        lock = {"schema": "2.0", "stages": {f"pretrain@{PIVOT}": {"outs": [
+            {"path": weights.as_posix(), "md5": md5(weights)}
+        ]}}}  # fmt: skip
+        Path("dvc.lock").write_text(yaml.safe_dump(lock))
+        taken, refused = bring(theirs)
+        assert refused == [] and f"{PIVOT}: is here already, without its run" in taken
+        assert not (pivot / "outcome.json").exists()
+        Path("dvc.lock").unlink()
+        taken, refused = bring(theirs)
+        assert refused == [] and f"{PIVOT}: taken over" in taken
+
+
+def md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 def test_what_another_run_left_among_the_weights_is_gone(here: Path, elsewhere: Path) -> None:

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from orc_repro import yaml_files
+from orc_repro.cells import load_study
 from orc_repro.config import load_params
 from orc_repro.errors import UserError
 from orc_repro.files import read_file
+from orc_repro.project import run_folder
 from orc_repro.queue.certify import certify
 from orc_repro.queue.order import read_entries
 from orc_repro.stages.prepare import prepare
-from tests.queue.made import inside
+from orc_repro.stages.pretrain import identify_pivot
+from tests.queue.made import PIVOT, inside
 
 
 def _missing(*_: object) -> None:
@@ -38,6 +41,18 @@ def test_a_lock_is_read_once_however_many_stages_are_looked_for(
     with inside(project):
         assert said() == ["0 stages are DVC's now; 8 are not run, or not to their end"]
     assert read.count("dvc.lock") == 1
+
+
+def test_a_run_whose_end_is_damaged_answers_for_nothing_and_stops_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orc_repro.queue.certify._dvc", lambda *_: None)
+    with inside(project):
+        prepare(load_params(), "digits")
+        folder = run_folder(identify_pivot(load_study(), PIVOT).fingerprint)
+        folder.mkdir(parents=True)
+        (folder / "outcome.json").write_text("{")
+        assert said() == ["1 stages are DVC's now; 7 are not run, or not to their end"]
 
 
 def test_data_is_made_again_in_its_place_and_stays_where_it_cannot_be(

@@ -107,6 +107,14 @@ def test_cells_of_a_pool_that_is_not_there_are_a_sentence(tmp_path: Path) -> Non
         read_entries([], params, root)
 
 
+def test_cells_of_a_study_that_was_declared_and_not_planned_are_a_sentence(tmp_path: Path) -> None:
+    root = tmp_path / "studies"
+    (root / "mine").mkdir(parents=True)
+    shutil.copyfile(ROOT / "studies/default/study.yaml", root / "mine/study.yaml")
+    with pytest.raises(UserError, match=r"mine/cells.yaml does not exist; `orc-repro plan` writes"):
+        read_entries(["mine"], load_params(), root)
+
+
 def test_dealing_gives_each_entry_to_the_share_with_the_least_so_far() -> None:
     weights = {"a": 5.0, "b": 3.0, "c": 1.0, "d": 4.0, "e": 2.0}
     # 5 | 3 -> 5 | 4 -> 5 | 8 -> 7 | 8

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -180,6 +181,24 @@ def test_other_weights_than_the_evaluated_are_refused(project: Path, told: list[
     assert "are not those that were evaluated" in refused.stderr
     assert "are not here" in missing.stderr
     assert "Traceback" not in refused.stderr + missing.stderr
+
+
+def test_a_run_that_has_not_ended_in_the_store_is_one_sentence() -> None:
+    from orc_repro.errors import UserError
+    from orc_repro.stages.register import _run_of
+
+    class Store:
+        tracking_uri = "http://runs"
+
+        def search_experiments(self) -> list[Any]:
+            return []
+
+        def search_runs(self, *_: Any, **__: Any) -> list[Any]:
+            return [SimpleNamespace(info=SimpleNamespace(end_time=None))]
+
+    result: Any = SimpleNamespace(fingerprint="f", cell="digits-small-ce-s0")
+    with pytest.raises(UserError, match=r"ce-s0 in http://runs has not ended there; .*sync"):
+        _run_of(Store(), result)
 
 
 def test_a_run_that_is_not_in_the_store_is_one_sentence(project: Path, tmp_path: Path) -> None:
