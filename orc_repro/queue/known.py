@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -24,13 +25,9 @@ def is_known(folder: Path, stage: str, fingerprint: str, weights: Path) -> bool:
         folder: the study or pool whose pipeline has the stage.
         fingerprint: of the stage's run.
     """
-    ended = None
-    with suppress(UserError):  # one that is damaged answers for nothing
-        ended = read_outcome(run_folder(fingerprint))
-    if ended is not None and ended.status == "FINISHED":
-        noted = ended.outputs.get(weights.as_posix())
-        if noted is not None and noted == _sha256(weights.resolve(), _state(weights)):
-            return True
+    noted = _written_by(fingerprint).get(weights.as_posix())
+    if noted is not None and noted == _sha256(weights.resolve(), _state(weights)):
+        return True
     lock = pipeline_of(folder).with_name("dvc.lock")
     if not lock.exists():
         return False
@@ -38,6 +35,24 @@ def is_known(folder: Path, stage: str, fingerprint: str, weights: Path) -> bool:
     known = {str(out.get("path")): out.get("md5") for out in outs}
     # All of them: weights that are older than their history are another run's.
     return weights.as_posix() in known and all(map(is_md5, known, known.values()))
+
+
+def are_others(fingerprint: str, files: Iterable[Path]) -> bool:
+    """Whether a run that was finished here wrote other files than those that lie there; False where
+    it was finished elsewhere.
+    """
+    noted = _written_by(fingerprint)
+    known = [file for file in files if file.as_posix() in noted]
+    return any(_sha256(f.resolve(), _state(f)) != noted[f.as_posix()] for f in known)
+
+
+def _written_by(fingerprint: str) -> dict[str, str]:
+    """SHA-256 of each output of a run that was finished here, by path."""
+    with suppress(UserError):  # one that is damaged answers for nothing
+        ended = read_outcome(run_folder(fingerprint))
+        if ended is not None and ended.status == "FINISHED":
+            return dict(ended.outputs)
+    return {}
 
 
 def is_md5(path: str, wanted: object) -> bool:

@@ -18,7 +18,7 @@ from orc_repro.project import (
     run_folder,
     trained,
 )
-from orc_repro.queue.known import is_known
+from orc_repro.queue.known import are_others, is_known
 from orc_repro.report.results import History, Result
 from orc_repro.stages.identity import Identity
 from orc_repro.stages.preparation import is_made_from
@@ -109,7 +109,9 @@ def is_done(study: Study, kind: str, key: str) -> bool:
         )
     names = [f"{which}/{name}" for which in ("last", "best") for name in history.best]
     outputs = [WEIGHTS / key / f"{name}.safetensors" for name in names]
-    return all(map(Path.is_file, [*outputs, ROLES / f"{key}.parquet"]))
+    outputs.append(ROLES / f"{key}.parquet")
+    # Weights of another branch may lie under the history that git has brought.
+    return all(map(Path.is_file, outputs)) and not are_others(identity.fingerprint, outputs)
 
 
 def is_busy(study: Study, kind: str, key: str) -> bool:

@@ -17,9 +17,10 @@ from orc_repro.queue import known
 from orc_repro.queue.standing import is_done, manifest_if_prepared
 from orc_repro.stages.prepare import prepare
 from orc_repro.stages.pretrain import pretrain
+from orc_repro.stages.train import train
 from tests.data.made_photos import make_tree, photo_config, photo_params
 from tests.project import ROOT
-from tests.queue.made import PIVOT, inside, make
+from tests.queue.made import CELLS, PIVOT, inside, make
 from tests.reliability.machine import run_folder
 
 
@@ -112,3 +113,22 @@ def test_a_teachers_weights_count_if_their_run_or_dvc_knows_them(
         # Of another run than the one that DVC has.
         history.write_bytes(of_whole + b"\n")
         assert not is_done(study, "pretrain", PIVOT)
+
+
+def test_a_cell_is_trained_only_if_its_weights_are_those_of_its_run(tmp_path: Path) -> None:
+    with inside(make(tmp_path / "project")):
+        study, cell = load_study(), CELLS[0]
+        prepare(study.params, "digits")
+        train(study, cell, "cpu")
+        assert is_done(study, "train", cell)
+        weights = Path(f"weights/cells/{cell}/last/resnet8.safetensors")
+        whole = weights.read_bytes()
+        weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # as of another branch
+        assert not is_done(study, "train", cell)
+        train(study, cell, "cpu")
+        assert is_done(study, "train", cell) and weights.read_bytes() == whole
+        # Finished on another machine: nobody here knows better than that all is there.
+        shutil.rmtree(run_folder(Path.cwd(), cell))
+        assert is_done(study, "train", cell)
+        weights.unlink()
+        assert not is_done(study, "train", cell)
