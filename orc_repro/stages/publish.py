@@ -106,7 +106,7 @@ Classes, in the order of the logits: {", ".join(manifest.class_names)}.
 ## Made for
 
 Checking the published number, and starting points. It is the seed of its method with the highest
-validation accuracy, and so no sample of the method: means over seeds are in the report. It was
-trained at a reduced scale and is no good classifier. Licence: MIT, like the code; the images that
-it learned from have their own.
+validation accuracy, and so no sample of the method: means over seeds are in the report. How good a
+classifier it is, is what its recipe and data made of it, above. Licence: MIT, like the code; the
+images that it learned from have their own.
 """

@@ -79,8 +79,8 @@ def best_of_each_method(study: Study, methods: Collection[str] = ()) -> Iterator
         folder = WEIGHTS / result.cell
         if not any(folder.glob("*/*.safetensors")):
             raise UserError(
-                f"the weights {folder} are not here; `orc-repro train {result.cell}` or"
-                " `dvc pull` brings them"
+                f"the weights {folder} are not here; `orc-repro train {result.cell}` makes them"
+                " (or `dvc pull`, from a remote that you have set up)"
             )
         if weights_digest(folder) != result.weights_digest:
             raise UserError(

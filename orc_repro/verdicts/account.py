@@ -44,7 +44,8 @@ def alternatives(
     results: Mapping[str, Mapping[Key, Mapping[int, Result]]],
     recipe: str,
 ) -> str:
-    """Each alternative beside what stands in the other tables, paired by seed.
+    """Each alternative beside its baseline, which stands in the other tables if its recipe does;
+    paired by seed.
 
     Args:
         declared: in order.
@@ -57,7 +58,7 @@ def alternatives(
         first = other.recipe, other.dataset, other.group, other.baseline
         base = by_recipe.get(first[1:], {})
         if first != before:
-            told = f"*recipe `{other.recipe}`*" if other.recipe else "*as in the other tables*"
+            told = f"*{other.dataset}, `{other.group}`, `{other.recipe or recipe}`*"
             rows.append([told, *_answer(other, other.group, other.baseline),
                          *_reached(base), "", "", *_teaching(base)])  # fmt: skip
         before = first

@@ -92,7 +92,7 @@ def left_out(results: Sequence[Result], declared: Claims) -> str:
             if (run := found.get((*place, seed))) and run.not_finite
         ]
     if not rows:
-        return "None: every declared cell was run, and every value stayed finite."
+        return "None: every cell that a test needs was run, and every value stayed finite."
     return words.table(["where", "method", "seeds", "why"], rows)
 
 

@@ -28,12 +28,12 @@ def test_an_alternative_is_compared_with_its_baseline_by_seed() -> None:
     # 12.706 * 0.7071 / 1.4142 = 6.353.
     longer = again.model_copy(update={"recipe": "long"})
     shown = account.alternatives([other, again, longer], {"short": results}, "short")
-    assert shown.count("| *as in the other tables* | `a` | 51.00 ± 1.00 | 3 |  |  |") == 1
+    assert shown.count("| *d, `g`, `short`* | `a` | 51.00 ± 1.00 | 3 |  |  |") == 1
     assert "| why? | `b` | 53.00 ± 1.41 | 2 | +2.50 (-3.85 to +8.85) | 2 |" in shown
     assert "|  | `c` | not run | 0 | not run | 0 |" in shown
     assert "|  | `b` on `h` | 51.00 | 1 | +1.00 | 1 |" in shown
     assert "| how? | `b` | 53.00 ± 1.41 |" in shown
-    assert "| *recipe `long`* | `a` | not run | 0 |" in shown
+    assert "| *d, `g`, `long`* | `a` | not run | 0 |" in shown
 
 
 def test_what_was_spent_is_summed_by_group() -> None:

@@ -149,7 +149,7 @@ def test_the_page_has_every_number_with_its_origin() -> None:
 def test_what_counts_for_no_test_is_listed_with_the_reason() -> None:
     declared = claims(("a", "b"))
     found = results(a=60, b=50)
-    assert page.left_out(found, declared).startswith("None: every declared cell was run")
+    assert page.left_out(found, declared).startswith("None: every cell that a test needs was run")
     found[1] = result("a", 1, 60.0, not_finite=("b: loss in epoch 0, step 3",))
     shown = page.left_out([*found[:-2], result("b", 7, 1.0)], declared)
     assert "| d, `g` | `a` | 1 | b: loss in epoch 0, step 3 |" in shown
