@@ -16,7 +16,7 @@ from pathlib import Path
 
 PROGRAMS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True), None]
 """Where Debian puts the server's programs, which are not on the path; then the path."""
-START_S = 60.0
+START_S = 300.0
 
 
 def program(name: str) -> str | None:
@@ -50,7 +50,7 @@ def server(databases: Sequence[str], *settings: str) -> Iterator[str]:
     """
     import psycopg
 
-    folder, port = Path(tempfile.mkdtemp(prefix="pg")), free_port()
+    folder, port = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp")), free_port()
     data = folder / "data"
     data.mkdir()
     # The server refuses to run as root.
@@ -58,7 +58,8 @@ def server(databases: Sequence[str], *settings: str) -> Iterator[str]:
     if other:
         shutil.chown(folder, "postgres")
         shutil.chown(data, "postgres")
-    make = [*other, program("initdb"), "-D", data, "-A", "trust", "-U", "orc"]
+    make = [*other, program("initdb"), "-D", data, "-A", "trust", "-U", "orc", "--no-locale",
+            "-E", "UTF8"]  # fmt: skip
     subprocess.run([str(word) for word in make], check=True, capture_output=True, cwd=folder)
     serve = [*other, program("postgres"), "-D", data, "-p", port, "-h", "127.0.0.1", "-k", data]
     for setting in settings:

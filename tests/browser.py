@@ -30,6 +30,7 @@ def open_browser(*arguments: str) -> Iterator[Any]:
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(str(DRIVER)))
     driver.set_script_timeout(PATIENCE_S)
+    driver.command_executor.client_config.timeout = PATIENCE_S + 60  # else two minutes for all
     try:
         yield driver
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -26,9 +27,23 @@ LONGEST_FIRST = (
 """Modules that take minutes. They come first, so that at the end no worker waits for another's."""
 
 
+OF_THE_TESTS = ("ORC_KILLS", "ORC_REAL_DATA", "ORC_SCREENSHOTS")
+COLOURS = ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE")
+
+
 def pytest_configure() -> None:
-    """Hear SIGINT: a shell that runs the tests in the background makes them, and theirs, deaf."""
+    """What a shell outside has set is nothing to the tests.
+
+    One that runs them in the background makes them, and theirs, deaf to SIGINT. Tests that need a
+    GPU say so; all others are of the CPU.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in list(os.environ):
+        ours = name.startswith(("ORC_", "DVC_", "MLFLOW_")) and name not in OF_THE_TESTS
+        if ours or name in COLOURS:
+            del os.environ[name]
+    os.environ |= {"ORC_DEVICE": "cpu", "DVC_NO_ANALYTICS": "1"}
+    os.environ |= {name: "localhost,127.0.0.1" for name in ("no_proxy", "NO_PROXY")}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

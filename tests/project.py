@@ -38,13 +38,15 @@ def copy_project(to: Path, edit: Callable[[dict[str, Any]], None], row: dict[str
 def environment(project: Path) -> dict[str, str]:
     """The commands of a copy run its own code and keep to its own store."""
     inherited = {
-        k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "ORC_"))
+        k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "ORC_", "GIT_"))
     }
     return inherited | {
         "PYTHONPATH": str(project),
         "DVC_NO_ANALYTICS": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "ORC_DEVICE": "cpu",
     }
 
 
@@ -56,7 +58,7 @@ def command(project: Path, *words: str, check: bool = True) -> subprocess.Comple
         env=environment(project),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
     )
     assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done

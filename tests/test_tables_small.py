@@ -53,7 +53,7 @@ def test_a_table_runs_through_dvc_with_workers_and_is_then_up_to_date(project: P
     assert "1. 24 training images, not 50,000" in text
     status = subprocess.run(
         [sys.executable, "-m", "dvc", "status", f"studies/{TABLE}/dvc.yaml"],
-        cwd=project, env=environment(project), capture_output=True, text=True, timeout=100,
+        cwd=project, env=environment(project), capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert "up to date" in status.stdout, status.stdout
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from benchmarks.postgres import free_port
 from orc_repro.report.results import read_results
 from tests.project import ROOT, copy_project, environment
 from tests.reliability.machine import wait_until
@@ -52,23 +53,26 @@ def shell(project: Path, command: str) -> None:
         env=environment(project),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
     )
     assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
 
 
 def serve(project: Path, command: str) -> None:
     """A server: it starts, and Ctrl-C ends it."""
+    assert "5050" in command
+    command = command.replace("5050", str(free_port()))  # which may be somebody else's here
+    command = command.replace("orc-repro", "python -m orc_repro")
     said = project / "said"
     with said.open("w") as out:
         server = subprocess.Popen(
-            ["bash", "-c", "exec " + command.replace("orc-repro", "python -m orc_repro")],
+            ["bash", "-c", "exec " + command],
             cwd=project, env=environment(project), stdout=out, stderr=out, text=True,
             start_new_session=True,
         )  # fmt: skip
     assert wait_until(lambda: "startup complete" in said.read_text(), server)
     os.killpg(server.pid, signal.SIGINT)  # a terminal's Ctrl-C is for all that run in it
-    server.wait(60)
+    server.wait(300)
 
 
 def change(project: Path, diff: str) -> None:
@@ -90,7 +94,8 @@ def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
     study = (ROOT / STUDY).read_text()
     assert "seeds: [0, 1, 2]" in study
     (project / STUDY).write_text(study.replace("seeds: [0, 1, 2]", "seeds: [0]"))
-    shutil.copytree(ROOT / "tests", project / "tests")
+    unwanted = shutil.ignore_patterns("__pycache__")  # others are writing there
+    shutil.copytree(ROOT / "tests", project / "tests", ignore=unwanted)
     shutil.copyfile(ROOT / "pyproject.toml", project / "pyproject.toml")
     shell(project, "git init -q && dvc init -q && orc-repro plan && git add -A")
     shell(project, "git -c user.name=t -c user.email=t@example.org commit -qm first")

@@ -20,6 +20,8 @@ def downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     # urllib keeps what it read of these for the whole process; later tests talk to servers.
     monkeypatch.setattr(urllib.request, "_opener", None)
     return tmp_path / "torch/hub/checkpoints"

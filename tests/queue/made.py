@@ -34,6 +34,6 @@ def inside(project: Path) -> Iterator[None]:
     """Commands in this process are the project's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
-        for name in ("DVC_ROOT", "DVC_STAGE", "ORC_SCRATCH", "ORC_RUN_PID", "ORC_DEVICE"):
+        for name in ("DVC_ROOT", "DVC_STAGE", "ORC_SCRATCH", "ORC_RUN_PID"):
             patch.delenv(name, raising=False)
         yield

@@ -95,7 +95,7 @@ def predictions(project: Path, model: str, elsewhere: Path) -> dict[str, Any]:
     del given["PYTHONPATH"]
     done = subprocess.run(
         [sys.executable, "-P", "-c", PREDICT, model, str(project / "data/prepared/digits")],
-        cwd=elsewhere, env=given, capture_output=True, text=True, timeout=120,
+        cwd=elsewhere, env=given, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

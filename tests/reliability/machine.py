@@ -110,7 +110,7 @@ def newest_checkpoint(project: Path, cell: str) -> str:
 
 
 def wait_for_progress(
-    process: subprocess.Popen[str], project: Path, cell: str, timeout_s: float = 120
+    process: subprocess.Popen[str], project: Path, cell: str, timeout_s: float = 600
 ) -> bool:
     """Wait for a checkpoint newer than the one of now; False if the process ended before."""
     before = newest_checkpoint(project, cell)
@@ -118,7 +118,7 @@ def wait_for_progress(
 
 
 def wait_until(
-    condition: Callable[[], bool], process: subprocess.Popen[str], timeout_s: float = 120
+    condition: Callable[[], bool], process: subprocess.Popen[str], timeout_s: float = 600
 ) -> bool:
     """Wait for a condition; False if the process ended before it held."""
     end = time.monotonic() + timeout_s
@@ -161,7 +161,7 @@ def running(mark: str) -> list[psutil.Process]:
     return found
 
 
-def wait_until_nothing_runs(mark: str, timeout_s: float = 30) -> None:
+def wait_until_nothing_runs(mark: str, timeout_s: float = 120) -> None:
     end = time.monotonic() + timeout_s
     while left := running(mark):
         assert time.monotonic() < end, [process.cmdline() for process in left]

@@ -92,7 +92,7 @@ def test_a_disk_that_fills_while_a_checkpoint_is_written(
                 pass
         except OSError:
             pass
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "No space left on device" in sentence(said)
     left = sorted(path.name for path in run_folder(project, CELL).glob("checkpoint-*"))
@@ -110,7 +110,7 @@ def test_a_file_system_that_becomes_read_only(
     subprocess.run(["mount", "--bind", str(disk), str(disk)], check=True)
     try:
         subprocess.run(["mount", "-o", "remount,bind,ro", str(disk)], check=True)
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=300)
         refused = command(project, "orc_repro", "train", CELL, check=False)
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
@@ -137,7 +137,7 @@ def test_a_limit_on_the_size_of_files(project: Path, expected: dict[str, bytes])
         capture_output=True,
         text=True,
         preexec_fn=limit,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 2
     assert "File too large" in sentence(done.stderr)
@@ -153,7 +153,7 @@ def test_memory_that_does_not_suffice(project: Path, expected: dict[str, bytes])
         env=environment(project) | {"PYTHONPATH": f"{project}{os.pathsep}{ROOT}"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 2
     said = sentence(done.stderr)
@@ -170,7 +170,7 @@ def test_folders_that_vanish(project: Path, expected: dict[str, bytes]) -> None:
     assert wait_for_progress(process, project, CELL)
     folder = run_folder(project, CELL)
     folder.rename(project / "run")
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 2
     complaint = sentence(said)  # of the log, or of a checkpoint that was being written just then
     assert f"the run log in {folder} cannot be written" in complaint or (

@@ -135,8 +135,8 @@ def test_without_restarts_the_other_says_one_sentence(
     process = started(project, mark, "train", CELL, module="orc_repro")
     kill_one(process, project, mark, rank=1)
     killed = time.monotonic()
-    said, _ = process.communicate(timeout=100)
-    assert time.monotonic() - killed < 60
+    said, _ = process.communicate(timeout=300)
+    assert time.monotonic() - killed < 200
     assert process.returncode == 2
     assert "Traceback" not in said
     sentences = [line for line in said.splitlines() if line.startswith("orc-repro:")]
@@ -156,7 +156,7 @@ def test_a_signal_ends_all_in_order(
     process = started(project, mark, "train", CELL, module="orc_repro")
     assert wait_for_progress(process, project, CELL)
     process.send_signal(number)
-    said, _ = process.communicate(timeout=100)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 128 + number, said
     assert "Traceback" not in said
     assert f"stopped by {number.name} with all its processes" in said
@@ -184,7 +184,7 @@ def test_a_run_of_two_goes_on_with_one_and_says_what_is_no_longer_the_same(
     process = started(project, mark, "train", CELL, module="orc_repro")
     assert wait_for_progress(process, project, CELL)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=100)
+    process.communicate(timeout=300)
     done = command(project, "orc_repro", "train", CELL, "--processes", "1")
     assert "begun by 2 processes, this goes on with 1, at the same step" in done.stderr
     assert outputs(project).keys() == expected.keys()

@@ -71,7 +71,7 @@ def test_a_signal_saves_and_exits_with_its_code(
     process = start(project, "train", CELL)
     assert wait_for_progress(process, project, CELL)
     process.send_signal(number)
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == code
     last = said.strip().splitlines()[-1]
     assert last.startswith(f"orc-repro: stopped by {number.name} ") and "Traceback" not in said
@@ -87,10 +87,10 @@ def test_a_second_signal_stops_at_once(project: Path, expected: dict[str, bytes]
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)  # one request that came on two ways
-    time.sleep(1)
+    time.sleep(5)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 130  # it would validate for ten minutes
+    assert process.wait(timeout=120) == 130  # it would validate for ten minutes
     process.communicate()
     assert_goes_on_to_the_same_bits(project, expected)
 
@@ -131,7 +131,7 @@ def test_whatever_ends_the_runner_ends_dvc_and_training(
     assert wait_for_progress(process, project, CELL)
     process.send_signal(number)
     if number != signal.SIGKILL:
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=300)
         assert f"stopped by {number.name} with all it had started" in said
         assert running(mark) == []
     wait_until_nothing_runs(mark)
@@ -146,7 +146,7 @@ def test_a_runner_that_a_shell_put_into_the_background_can_be_ended(
     process = start(project, "run", STAGE, in_background=True, ORC_TEST=mark)
     assert wait_for_progress(process, project, CELL)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 143 and running(mark) == []
     assert_goes_on_to_the_same_bits(project, expected)
 
@@ -157,7 +157,7 @@ def test_a_run_whose_runner_is_gone_before_it_begins_stops_and_is_saved(
     gone = subprocess.Popen(["true"])
     gone.wait()
     process = start(project, "train", CELL, ORC_RUN_PID=str(gone.pid))
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 143
     assert "stopped by SIGTERM after step 1 of 38 in epoch 1" in said
     assert_goes_on_to_the_same_bits(project, expected)
@@ -169,6 +169,6 @@ def test_the_runner_says_when_a_stage_fails_or_is_not_there(project: Path) -> No
     assert "there is no stage 'train@nobody' (there are prepare@digits, " in nobody.stderr
 
     failing = start(project, "run", STAGE, ORC_DEVICE="tpu")
-    said, _ = failing.communicate(timeout=120)
+    said, _ = failing.communicate(timeout=300)
     assert failing.returncode == 2
     assert "orc-repro: dvc repro ended with code 255" in said

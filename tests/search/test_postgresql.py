@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,11 +29,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def until(holds: object, seconds: float = 300) -> None:
+def until(found: Callable[[], int | None], seconds: float = 600) -> int:
     end = time.monotonic() + seconds
-    while not holds():  # type: ignore[operator]
+    while (value := found()) is None:
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.1)
+    return value
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +65,7 @@ def test_four_workers_one_killed_and_every_trial_is_accounted_for(
             },
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        until(lambda: len(workers(server)) == 4)
-        os.kill(sorted(workers(server))[0], signal.SIGKILL)
+        os.kill(until(lambda: newest_of_four(server)), signal.SIGKILL)
         said, problems = searching.communicate(timeout=900)
         assert searching.returncode == 0, problems
         assert "1 of 4 workers failed" in problems and "was lost with its worker" in said
@@ -87,14 +87,17 @@ def test_four_workers_one_killed_and_every_trial_is_accounted_for(
         assert {run.data.tags["trial_state"] for run in runs} <= {"complete", "pruned"}
 
 
-def workers(server: str) -> set[int]:
-    """The processes that are at work on a trial's run."""
+def newest_of_four(server: str) -> int | None:
+    """Of four processes at work on a trial's run the one that has most of it left; else None."""
     try:
         study = optuna.load_study(study_name=NAME, storage=f"{server}/search")
     except KeyError:
-        return set()
-    return {
-        trial.user_attrs["worker"][1]
-        for trial in study.trials
-        if trial.state == TrialState.RUNNING and f"{RUN}0" in trial.user_attrs
-    }
+        return None
+    at_work = [
+        t for t in study.trials if t.state == TrialState.RUNNING and f"{RUN}0" in t.user_attrs
+    ]
+    newest = min(at_work, key=lambda t: (len(t.intermediate_values), -t.number), default=None)
+    if newest is None or len({t.user_attrs["worker"][1] for t in at_work}) < 4:
+        return None
+    pid: int = newest.user_attrs["worker"][1]
+    return pid

@@ -20,6 +20,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from orc_repro.search.storage import RUN
 from orc_repro.yaml_files import read_yaml
 from tests.project import ROOT, command, copy_project, environment
 from tests.search.files import content, shrink
@@ -129,6 +130,13 @@ def test_mlflow_has_a_parent_and_a_child_for_each_trial(searched: Path) -> None:
     assert by_trial["trial 0"].data.params["method.temperature"] == "4.0"
 
 
+def in_the_middle(found: list[FrozenTrial], after: int) -> bool:
+    """Whether so many trials have ended and another has begun to train, and not much more."""
+    ended = [t for t in found if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    begun = [t for t in found if t.state == TrialState.RUNNING and f"{RUN}0" in t.user_attrs]
+    return len(ended) >= after and any(not t.intermediate_values for t in begun)
+
+
 def test_a_search_that_is_killed_twice_loses_and_doubles_nothing(
     untouched: Path, searched: Path
 ) -> None:
@@ -139,12 +147,10 @@ def test_a_search_that_is_killed_twice_loses_and_doubles_nothing(
             [sys.executable, "-m", "orc_repro", "search", FILE],
             cwd=project, env=environment(project), stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600
         # In the middle of a trial, not between two.
-        while time.monotonic() < until:
-            states = [t.state for t in trials(project)]
-            if len(finished(project)) >= wanted and TrialState.RUNNING in states:
-                break
+        while not in_the_middle(trials(project), after=wanted):
+            assert time.monotonic() < until
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -173,11 +179,11 @@ def test_a_signal_ends_all_workers_and_the_search_goes_on(untouched: Path) -> No
         [sys.executable, "-m", "orc_repro", "search", FILE, "--workers", "2"],
         cwd=project, env=environment(project), stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while time.monotonic() < until and not any(t.state.name == "RUNNING" for t in trials(project)):
         time.sleep(0.05)
     process.terminate()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 143 and "the same command goes on from there" in said
     workers = [t.user_attrs["worker"][1] for t in trials(project) if "worker" in t.user_attrs]
     assert workers

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +93,16 @@ def run(project: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
 
 
 def test_a_signal_ends_all_workers_and_the_same_command_goes_on(project: Path) -> None:
-    mark = "workers-signal"
+    mark = uuid.uuid4().hex
     process = run(project, "--workers", "2", ORC_TEST=mark)
     assert process.stdout is not None
     assert "prepare@digits done in" in process.stdout.readline()
     time.sleep(2.5)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 143, said
     assert "stopped by SIGTERM with all it had started" in said
-    wait_until_nothing_runs(mark, timeout_s=5)
+    wait_until_nothing_runs(mark)
 
     (project / ".dvc/tmp/rwlock").write_bytes(b"")  # as a DVC that is stopped while it writes
     process = run(project, "--workers", "2")
@@ -120,7 +121,7 @@ def test_one_failure_stops_what_needs_it_and_is_one_sentence(project: Path) -> N
     cell = "digits-small-ce-s0"
     (project / f"results/default/trained/{cell}.json").unlink()
     process = run(project, "--workers", "1", cell, ORC_DEVICE="tpu")
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=300)
     assert process.returncode == 2
     last = said.strip().splitlines()[-1]
     assert last.startswith("orc-repro: 1 of 3 stages failed, 1 that need them were not run; the")

@@ -132,7 +132,7 @@ def test_what_has_arrived_is_not_sent_again_and_a_pools_results_are_read_once(
 
     def written(seed: int) -> None:
         write_result(seeds[seed], 70.0 + seed)
-        os.utime(evaluated(STUDY), ns=(seed, seed))  # long ago
+        os.utime(evaluated(STUDY), (1000 + 10 * seed,) * 2)  # long ago
 
     seeds = [identity(data, "kd", seed) for seed in range(3)]
     for who in seeds:
@@ -217,7 +217,7 @@ def test_the_machine_is_watched_in_long_runs_if_asked_for(
         found = [run for run in runs("seed") if run.data.tags["seed"] == seed]
         return {key for run in found for key in run.data.metrics if key.startswith("system/")}
 
-    end = time.monotonic() + 30
+    end = time.monotonic() + 300
     while not sampled("1"):
         assert time.monotonic() < end
         time.sleep(0.2)

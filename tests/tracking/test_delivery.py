@@ -262,7 +262,7 @@ def test_a_store_that_is_known_and_locked_costs_neither_time_nor_data(
         log.flush()
     problem = str(finish(tracker, folder))
     assert "(it takes more than 3 s); `orc-repro sync` will" in problem
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     other.rollback()
     other.close()
     for thread in threading.enumerate():  # a process would have ended without it
@@ -376,7 +376,7 @@ def test_a_store_that_was_made_anew_gets_everything_again(
 def test_six_processes_on_a_fresh_store_all_get_through(scratch: Path) -> None:
     code = "from orc_repro.tracking.store import open_client; open_client()"
     started = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(6)]
-    assert [process.wait(timeout=120) for process in started] == [0] * 6
+    assert [process.wait(timeout=600) for process in started] == [0] * 6
     assert (scratch / "mlflow.db").exists()
 
 
