@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
@@ -17,13 +18,18 @@ class Monitor(SystemMetricsMonitor):  # type: ignore[misc]  # mlflow has no type
     it is held up: the data are in memory, and the GPU is one.
     """
 
+    def __init__(self, gpu: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._gpu = of_the_node(gpu)
+
     def publish_metrics(self, metrics: dict[str, float]) -> None:
         """Log a sample."""
-        kept = {*OF_THE_HOST, *(f"gpu_{own_gpu()}_{name}" for name in OF_A_GPU)}
+        kept = {*OF_THE_HOST, *(f"gpu_{self._gpu}_{name}" for name in OF_A_GPU)}
         super().publish_metrics({name: metrics[name] for name in metrics if name in kept})
 
 
-def own_gpu() -> int:
-    """The GPU that this process was given, as the node counts them; 0 if nothing is said."""
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0]
-    return int(first) if first.isdecimal() else 0
+def of_the_node(gpu: int) -> int:
+    """How the node counts a GPU that is number ``gpu`` of those that this process was given."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    named = given[gpu] if gpu < len(given) else ""
+    return int(named) if named.isdecimal() else gpu

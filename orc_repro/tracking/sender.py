@@ -7,6 +7,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import torch
+
 from orc_repro.config import Tracking
 from orc_repro.interruption import Interruption
 from orc_repro.tracking.delivery import Delivery, deliver
@@ -31,6 +33,9 @@ class Sender:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mlflow-sender", daemon=True)
         self._problem: str | None = None
+        # Asked here: of the thread it would be the first, whichever this process computes on.
+        computes = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        self._gpu = torch.cuda.current_device() if computes else 0
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -80,7 +85,11 @@ class Sender:
         from orc_repro.tracking.machine import Monitor  # here: loads MLflow
 
         monitor = Monitor(
-            run_id, sampling_interval=seconds, resume_logging=True, tracking_uri=self._uri
+            self._gpu,
+            run_id=run_id,
+            sampling_interval=seconds,
+            resume_logging=True,
+            tracking_uri=self._uri,
         )
         monitor.start()
         at_work.callback(monitor.finish)

@@ -228,13 +228,14 @@ def test_the_machine_is_watched_in_long_runs_if_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("visible", "own"), [("", 0), ("3", 3), ("5,1", 5), ("GPU-8932f937", 0), ("-1", 0)]
+    ("visible", "gpu", "of_the_node"),
+    [("", 0, 0), ("", 1, 1), ("3", 0, 3), ("5,1", 0, 5), ("5,1", 1, 1), ("GPU-8932f937", 0, 0)],
 )
 def test_of_several_gpus_the_runs_own_is_watched(
-    visible: str, own: int, monkeypatch: pytest.MonkeyPatch
+    visible: str, gpu: int, of_the_node: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert machine.own_gpu() == own
+    assert machine.of_the_node(gpu) == of_the_node
 
 
 @pytest.mark.parametrize(
