@@ -142,5 +142,6 @@ def _me() -> Holder:
 def _runs(holder: Holder) -> bool:
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(holder.process)
-        return abs(process.create_time() - holder.began) < 1 and process.is_running()
+        ended = process.status() == psutil.STATUS_ZOMBIE  # and its parent has not asked yet
+        return abs(process.create_time() - holder.began) < 1 and not ended
     return False

@@ -94,13 +94,17 @@ def sweep(study: Study) -> list[int]:
     """Fail every trial whose worker on this machine is gone, and put it in line again, as well as
     what failed before and could not be.
 
-    Its run goes on from its checkpoint. One worker of a machine at a time may call this. A database
-    does it by heartbeats for workers on other machines.
+    Its run goes on from its checkpoint. One worker of a machine at a time may call this. Workers on
+    other machines are known to be gone by their heartbeats, in a database.
 
     Returns:
         the numbers of those trials.
     """
     lost = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # Optuna does so before each trial alone, and whoever waits for the last ones begins none.
+        optuna.storages.fail_stale_trials(study)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if _is_gone(trial):
             with contextlib.suppress(UpdateFinishedTrialError):  # by a worker elsewhere
@@ -221,8 +225,8 @@ def _is_gone(trial: FrozenTrial) -> bool:
 
 
 def _since_boot(pid: int) -> str | None:
-    """When a process began, counted from the start of the machine; None if there is none, or no
-    Linux.
+    """When a process began, counted from the start of the machine; None if there is none, if it has
+    ended and its parent has not asked yet, or on no Linux.
 
     There the time of day would be another once the clock was set, for what is still the same.
     """
@@ -231,11 +235,13 @@ def _since_boot(pid: int) -> str | None:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
-    return f"{boot}/{stat.rpartition(')')[2].split()[19]}"  # behind the name, which may hold spaces
+    state, *fields = stat.rpartition(")")[2].split()  # behind the name, which may hold spaces
+    return None if state in "ZX" else f"{boot}/{fields[18]}"
 
 
 def _time_of_day(pid: int) -> float | None:
     try:
-        return psutil.Process(pid).create_time()
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
     except psutil.Error:
         return None

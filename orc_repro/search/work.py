@@ -196,7 +196,8 @@ def work_side_by_side(path: Path, workers: int, device: str) -> None:
     with Interruption() as stop:
         running = [subprocess.Popen(words, env=environment) for _ in range(workers)]
         try:
-            while any(process.poll() is None for process in running) and not stop.requested:
+            # All are asked each time, so that none that has ended looks alive to the others.
+            while None in [process.poll() for process in running] and not stop.requested:
                 time.sleep(LOOK_S)
         finally:
             for process in running:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import subprocess
+import time
 from pathlib import Path
 
 import optuna
@@ -13,9 +15,20 @@ import pytest
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from orc_repro.search import storage
 from orc_repro.search.declaration import Search
 from orc_repro.search.space import Values, suggest
-from orc_repro.search.storage import RETRY_OF, RUN, WORKER, retry, sign, sweep, take_slot
+from orc_repro.search.storage import (
+    ADDRESS,
+    RETRY_OF,
+    RUN,
+    WORKER,
+    heartbeating,
+    retry,
+    sign,
+    sweep,
+    take_slot,
+)
 from orc_repro.search.work import sampler_for
 from tests.search.files import content
 
@@ -137,3 +150,44 @@ def test_where_only_the_time_of_day_is_known_a_clock_may_be_a_little_off(
     began = psutil.Process().create_time() + off
     study.ask().set_user_attr(WORKER, [socket.gethostname(), os.getpid(), began])
     assert bool(sweep(study)) is gone
+
+
+@pytest.mark.parametrize("known_by", ["boot", "time of day"])
+def test_a_worker_that_has_ended_and_whose_parent_has_not_asked_is_gone(
+    known_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if known_by == "time of day":
+        monkeypatch.setattr(storage, "_since_boot", lambda _: None)
+    study = optuna.create_study()
+    with subprocess.Popen(["sleep", "600"]) as worker:
+        monkeypatch.setattr(os, "getpid", lambda: worker.pid)
+        sign(study.ask())
+        assert sweep(study) == []
+        worker.kill()
+        until = time.monotonic() + 60
+        while psutil.Process(worker.pid).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < until
+        assert sweep(study) == [0]
+
+
+def test_whoever_waits_notices_that_a_worker_elsewhere_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody begins a trial where the last ones are under way."""
+    monkeypatch.setenv(ADDRESS, f"sqlite:///{tmp_path / 'search.db'}")
+    monkeypatch.setattr(storage, "HEARTBEAT_S", 1)
+    monkeypatch.setattr(storage, "GRACE_S", 1)
+    kept = heartbeating(os.environ[ADDRESS])
+    study = optuna.create_study(storage=kept)
+    trial, _ = begin(study)
+    trial.set_user_attr(WORKER, ["another machine", 1, "then"])
+    trial.set_user_attr(f"{RUN}0", "a run")
+    kept.record_heartbeat(trial._trial_id)
+    assert sweep(study) == [] and study.trials[0].state == TrialState.RUNNING
+    until = time.monotonic() + 60
+    while study.trials[0].state == TrialState.RUNNING:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+        sweep(study)
+    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+    assert study.trials[1].user_attrs[RETRY_OF] == 0
