@@ -12,12 +12,18 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from orc_repro.cells import Study, load_study
+from orc_repro.config import Recipe
 from orc_repro.errors import Interrupted, UserError
+from orc_repro.instructions import is_portable, use_portable
 from orc_repro.interruption import TIME_IS_UP
+from orc_repro.project import trained
 from orc_repro.queue.claims import take
 from orc_repro.queue.order import Entry
 from orc_repro.queue.standing import is_busy, is_done, is_measured
+from orc_repro.report.results import History
 from orc_repro.stages.jobs import Job, find_jobs, in_turn, jobs_of_cells
+from orc_repro.stages.runs_table import note_run
+from orc_repro.validation import read_json
 
 LOOK_S = 5.0
 
@@ -80,10 +86,16 @@ class Work:
 
     def jobs(self) -> list[Job]:
         """Every stage that a cell without a result needs, each after those it waits for."""
-        left = [e for e in self.entries if not is_measured(self.studies[e.owner], e.key)]
-        found = stages_of(left)
+        found = stages_of(self._left())
         self._owners = {job.address: owner for job, owner in found.items()}
         return list(found)
+
+    def _left(self) -> list[Entry]:
+        return [e for e in self.entries if not is_measured(self.studies[e.owner], e.key)]
+
+    def _recipe(self, entry: Entry) -> Recipe:
+        study = self.studies[entry.owner]
+        return study.parts(study.cell(entry.key))[1]
 
     def run(self) -> None:
         """Work off what there is; return when nothing is left that this process can do.
@@ -92,6 +104,9 @@ class Work:
             Interrupted: a stop was requested, or the time is over; what was done is saved.
         """
         jobs = self.jobs()
+        recipes = [self._recipe(entry) for entry in self._left()]
+        if any(map(is_portable, recipes)):  # before a stage computes: a process has one set
+            use_portable()
         while True:
             waits = False
             for job in jobs:
@@ -161,8 +176,10 @@ def _do(kind: str, study: Study, key: str, device: str) -> None:
     }
     if kind == "prepare":
         prepare(study.params, key)
-    else:
-        stages[kind](study, key, device)
+        return
+    stages[kind](study, key, device)
+    if kind != "evaluate":
+        note_run(read_json(History, trained(study.name) / f"{key}.json"))
 
 
 def work(entries: Sequence[Entry], device: str, minutes: float | None) -> list[str]:

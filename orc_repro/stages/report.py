@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import pandas as pd
 
 from orc_repro.cells import Cells, Study
 from orc_repro.config import Params, architecture_of, load_params
-from orc_repro.errors import UserError
 from orc_repro.files import write_atomically, write_json
 from orc_repro.page.files import drawn_of
 from orc_repro.plan import Declaration
@@ -25,17 +22,12 @@ from orc_repro.report.paper import Paper, PaperColumns, paper_columns
 from orc_repro.report.paper_markdown import paper_rows, paper_table
 from orc_repro.report.results import History, Result, read_result, read_results
 from orc_repro.report.tables import Comparison, comparisons, method_rows, network_rows
-from orc_repro.tracking.delivery import deliver, read_delivered
-from orc_repro.tracking.description import Description
-from orc_repro.tracking.outcome import read_outcome
+from orc_repro.stages.runs_table import write_runs
+from orc_repro.tracking.delivery import deliver
 from orc_repro.validation import parse, read_json
 from orc_repro.yaml_files import read_yaml
 
 Curves = list[dict[str, float]]
-
-RUN_COLUMNS = (
-    "cell", "fingerprint", "run_id", "ended", "seconds", "device", "torch", "commit", "dirty",
-)  # fmt: skip
 
 
 def report(study: Path, to: Path | None = None) -> Path:
@@ -119,7 +111,7 @@ def write_all_results(folder: Path = REPORTS) -> None:
             for path in sorted(trained(study).glob("*.json"))
             if path.stem not in known
         ]
-    _write_runs(made, folder / "runs.csv")
+    write_runs(made, folder / "runs.csv")
 
 
 def deliver_finals(study: Study) -> list[str]:
@@ -183,40 +175,3 @@ def _history(folder: Path, key: str) -> Curves:
         {name: math.nan if value is None else value for name, value in epoch.items()}
         for epoch in history.epochs
     ]
-
-
-def _write_runs(made: Sequence[Result | History], path: Path) -> None:
-    """Join what was made with the runs that made it; keeps what another machine has written."""
-    known: dict[str, dict[str, Any]] = {}
-    if path.exists():
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        known = {str(row["fingerprint"]): dict(row) for _, row in table.iterrows()}
-    rows = [_run(one.cell, one.fingerprint) or known.get(one.fingerprint) for one in made]
-    table = pd.DataFrame([row for row in rows if row], columns=list(RUN_COLUMNS))
-    write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
-
-
-def _run(cell: str, fingerprint: str) -> dict[str, Any] | None:
-    folder = run_folder(fingerprint)
-    try:
-        ended = read_outcome(folder)
-        if ended is None or ended.status != "FINISHED":
-            return None
-        about = read_json(Description, folder / "run.json")
-        stores = read_delivered(folder).values()
-    except UserError as error:  # one folder of many; its results lie elsewhere
-        print(f"warning: the run of {cell} is left out: {error}", file=sys.stderr)
-        return None
-    ids = [s.run_id for s in stores if s.run_id and s.attempt == about.attempt]
-    when = datetime.fromtimestamp(ended.ended_ms / 1000, UTC)
-    return {
-        "cell": cell,
-        "fingerprint": fingerprint,
-        "run_id": ids[-1] if ids else about.attempt,
-        "ended": when.isoformat(timespec="seconds"),
-        "seconds": f"{ended.figures['cost/seconds']:.1f}",
-        "device": about.tags["device"],
-        "torch": about.tags["version.torch"],
-        "commit": about.tags["git.commit"][:12],
-        "dirty": about.tags["git.dirty"],
-    }

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import yaml
 from filelock import FileLock
@@ -75,6 +76,8 @@ def test_cut_off_again_and_again_it_does_every_step_once(
             assert "9 minutes are over; the same command goes on" in said
     assert steps == (len(CELLS) + 1) * EPOCHS * STEPS
     assert commands > 4
+    noted = pd.read_csv(project / "reports/runs.csv")["cell"]
+    assert sorted(noted) == sorted([PIVOT, *CELLS])  # before any report was made
     assert outputs(project) == outputs(undisturbed)
     for cell in CELLS:
         epochs = [record.epoch for record in metrics_log(run_folder(project, cell)).all()]

@@ -1,0 +1,85 @@
+"""``reports/runs.csv``: which run made a result, where and when; kept when its folder is gone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock
+
+from orc_repro.errors import UserError
+from orc_repro.files import write_atomically
+from orc_repro.project import REPORTS, run_folder, scratch
+from orc_repro.report.results import History, Result
+from orc_repro.tracking.delivery import read_delivered
+from orc_repro.tracking.description import Description
+from orc_repro.tracking.outcome import read_outcome
+from orc_repro.validation import read_json
+
+RUN_COLUMNS = (
+    "cell", "fingerprint", "run_id", "ended", "seconds", "device", "torch", "commit", "dirty",
+)  # fmt: skip
+
+
+def write_runs(made: Sequence[Result | History], path: Path) -> None:
+    """Join what was made with the runs that made it; keeps what another machine has written."""
+    known = _read(path)
+    rows = [_run(one.cell, one.fingerprint) or known.get(one.fingerprint) for one in made]
+    _write([row for row in rows if row], path)
+
+
+def note_run(made: History, path: Path = REPORTS / "runs.csv") -> None:
+    """Add one run, beside whatever else is there, as soon as it is finished.
+
+    A result that is committed then has its run's record even if the machine is never seen again.
+    """
+    row = _run(made.cell, made.fingerprint)
+    if row is None:
+        return
+    scratch().mkdir(parents=True, exist_ok=True)
+    with FileLock(scratch() / "runs.csv.lock"):
+        known = _read(path)
+        _write((known | {made.fingerprint: row}).values(), path)
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    if not path.exists():
+        return {}
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return {str(row["fingerprint"]): dict(row) for _, row in table.iterrows()}
+
+
+def _write(rows: Iterable[dict[str, Any]], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
+    write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
+
+
+def _run(cell: str, fingerprint: str) -> dict[str, Any] | None:
+    folder = run_folder(fingerprint)
+    try:
+        ended = read_outcome(folder)
+        if ended is None or ended.status != "FINISHED":
+            return None
+        about = read_json(Description, folder / "run.json")
+        stores = read_delivered(folder).values()
+    except UserError as error:  # one folder of many; its results lie elsewhere
+        print(f"warning: the run of {cell} is left out: {error}", file=sys.stderr)
+        return None
+    ids = [s.run_id for s in stores if s.run_id and s.attempt == about.attempt]
+    when = datetime.fromtimestamp(ended.ended_ms / 1000, UTC)
+    return {
+        "cell": cell,
+        "fingerprint": fingerprint,
+        "run_id": ids[-1] if ids else about.attempt,
+        "ended": when.isoformat(timespec="seconds"),
+        "seconds": f"{ended.figures['cost/seconds']:.1f}",
+        "device": about.tags["device"],
+        "torch": about.tags["version.torch"],
+        "commit": about.tags["git.commit"][:12],
+        "dirty": about.tags["git.dirty"],
+    }

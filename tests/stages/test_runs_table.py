@@ -1,0 +1,77 @@
+"""Which runs made what a report shows: one folder that is damaged stops no report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orc_repro.files import write_json
+from orc_repro.project import run_folder
+from orc_repro.stages.runs_table import RUN_COLUMNS, note_run, write_runs
+
+
+def test_a_damaged_run_folder_leaves_what_was_known_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ORC_SCRATCH", str(tmp_path / ".orc"))
+    for fingerprint in ("a" * 32, "b" * 32):
+        run_folder(fingerprint).mkdir(parents=True)
+        (run_folder(fingerprint) / "outcome.json").write_text('{"status": ')
+    header, row = ",".join(RUN_COLUMNS), f"known,{'a' * 32},1,2026,3.0,cpu,2,c,false"
+    (tmp_path / "runs.csv").write_text(f"{header}\n{row}\n")
+    made: list[Any] = [
+        SimpleNamespace(cell="known", fingerprint="a" * 32),
+        SimpleNamespace(cell="new", fingerprint="b" * 32),
+    ]
+    write_runs(made, tmp_path / "runs.csv")
+    assert (tmp_path / "runs.csv").read_text() == f"{header}\n{row}\n"
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and "warning: the run of new is left out: " in said[1]
+
+
+def finished(fingerprint: str, commit: str) -> None:
+    """A run of this machine that came to its end, as far as the table reads it."""
+    folder = run_folder(fingerprint)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(
+        folder / "outcome.json",
+        {
+            "status": "FINISHED",
+            "reason": "",
+            "ended_ms": 1_000,
+            "figures": {"cost/seconds": 2.5},
+            "weights_digest": "",
+        },
+    )
+    tags = {"device": "cpu", "version.torch": "2", "git.commit": commit, "git.dirty": "false"}
+    named = dict.fromkeys(["study", "experiment", "cell", "row", "row_name", "run_name"], "some")
+    about = named | {
+        "fingerprint": fingerprint,
+        "attempt": "1" * 32,
+        "epochs": 1,
+        "students": ["resnet8"],
+        "params": {},
+        "tags": tags,
+    }
+    write_json(folder / "run.json", about)
+
+
+def test_a_run_is_noted_beside_the_others_and_again_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORC_SCRATCH", str(tmp_path / ".orc"))
+    path = tmp_path / "reports/runs.csv"
+    made: Any = SimpleNamespace(cell="mine", fingerprint="a" * 32)
+    note_run(made, path)
+    assert not path.exists()  # nothing finished here, nothing to tell
+    header, other = ",".join(RUN_COLUMNS), f"other,{'b' * 32},1,2026,3.0,cpu,2,c,false"
+    path.parent.mkdir()
+    path.write_text(f"{header}\n{other}\n")
+    for commit in ("c" * 12, "d" * 12):
+        finished(made.fingerprint, commit)
+        note_run(made, path)
+        mine = f"mine,{'a' * 32},{'1' * 32},1970-01-01T00:00:01+00:00,2.5,cpu,2,{commit},false"
+        assert path.read_text() == f"{header}\n{other}\n{mine}\n"
