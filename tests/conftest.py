@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from orc_repro.instructions import use_portable
+
 TESTS = Path(__file__).parent
 LONGEST_FIRST = (
     "reliability/test_processes.py",
@@ -44,6 +46,7 @@ def pytest_configure() -> None:
             del os.environ[name]
     os.environ |= {"ORC_DEVICE": "cpu", "DVC_NO_ANALYTICS": "1"}
     os.environ |= {name: "localhost,127.0.0.1" for name in ("no_proxy", "NO_PROXY")}
+    use_portable()  # now: once a test has computed, no other could
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

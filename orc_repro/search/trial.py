@@ -25,12 +25,12 @@ from orc_repro.search.declaration import Search
 from orc_repro.search.foundation import teachers_of
 from orc_repro.search.space import Unfit, Variant
 from orc_repro.stages.identity import Identity
+from orc_repro.stages.place import take_place
 from orc_repro.stages.run import Run, manifest_of
 from orc_repro.stages.train import digest_of, history_of, load_teachers
 from orc_repro.tracking.description import Description
 from orc_repro.tracking.records import metrics_log
 from orc_repro.tracking.runlog import Mark, RunLog
-from orc_repro.training.device import pick_device, set_up
 from orc_repro.training.networks import build_networks
 from orc_repro.validation import read_json
 
@@ -145,9 +145,8 @@ def run_seed(
         UserError: data or the pivot's weights are missing, or the run cannot go on.
         Interrupted: a stop was requested; what was done is saved.
     """
-    place = pick_device(device)
+    place = take_place(device, identity.recipe)
     make_current(place)
-    set_up(identity.recipe)
     summary = scratch() / "search" / identity.study / "runs" / f"{identity.fingerprint}.json"
     summary.parent.mkdir(parents=True, exist_ok=True)
     # Another worker may have been given the same values: it is waited for, and its result read.

@@ -19,8 +19,9 @@ from orc_repro.processes.joining import make_current
 from orc_repro.rehearsal import Rehearsal, held_bytes, noise_images, seconds_of
 from orc_repro.scaling.arithmetic import line_through
 from orc_repro.scaling.collectives import ballot_bytes, updates_of
+from orc_repro.stages.place import take_place
 from orc_repro.stages.run import manifest_of, open_split
-from orc_repro.training.device import device_name, pick_device, set_up
+from orc_repro.training.device import device_name
 from orc_repro.training.evaluate import BATCH_SIZE
 from orc_repro.training.networks import build_networks, count_parameters
 
@@ -137,9 +138,8 @@ def opened(study: Study, key: str, device: str) -> tuple[Manifest, Split, Split]
     """
     cell = study.cell(key)
     _, recipe, _ = study.parts(cell)
-    place = pick_device(device)
+    place = take_place(device, recipe)
     make_current(place)
-    set_up(recipe)
     manifest = manifest_of(cell.dataset)
     train, validation = (
         open_split(study.params, cell.dataset, split, manifest, recipe, place)

@@ -18,8 +18,8 @@ from orc_repro.given.published import check_published, fetched, published_url
 from orc_repro.project import PIVOTS, trained
 from orc_repro.report.results import BestEpoch, History
 from orc_repro.stages.identity import Identity
+from orc_repro.stages.place import take_place
 from orc_repro.stages.run import open_split
-from orc_repro.training.device import pick_device, set_up
 from orc_repro.training.evaluate import evaluate
 from orc_repro.training.networks import build_network, save_weights
 from orc_repro.validation import read_json
@@ -68,8 +68,7 @@ def take(
         UserError: the file is damaged, of another network, or not good enough.
     """
     (name,), key, manifest = identity.group.students, identity.key, identity.manifest
-    place = pick_device(device)
-    set_up(identity.recipe)
+    place = take_place(device, identity.recipe)
     network = build_network(name, manifest, identity.seed, place)
     load_given(network, read_state(path), path)
     weights, summary = PIVOTS / f"{key}.safetensors", trained(study.name) / f"{key}.json"

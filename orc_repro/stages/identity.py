@@ -155,6 +155,7 @@ class Identity:
                 "group": self.group_name,
                 "recipe": self.recipe_name,
                 "seed": str(self.seed),
+                "processor": self.made_with(device)["processor"],
             },
             recipe=in_words(self.recipe),
             command=self.command,

@@ -20,9 +20,9 @@ from orc_repro.files import write_json
 from orc_repro.project import RESULTS, WEIGHTS
 from orc_repro.report.results import Result
 from orc_repro.stages.evaluate import evaluate_cell
+from orc_repro.stages.place import take_place
 from orc_repro.stages.run import manifest_of, open_split
 from orc_repro.stages.train import weights_digest
-from orc_repro.training.device import pick_device, set_up
 from orc_repro.training.evaluate import BATCH_SIZE
 from orc_repro.training.networks import build_network, load_weights
 from orc_repro.validation import Strict, read_json
@@ -70,8 +70,7 @@ def evaluate_and_keep(study: Study, key: str, device: str = "auto") -> Result:
 def _predict(study: Study, key: str, device: str) -> Predictions:
     cell = study.cell(key)
     group, recipe, _ = study.parts(cell)
-    place = pick_device(device)
-    set_up(recipe)
+    place = take_place(device, recipe)
     manifest = manifest_of(cell.dataset)
     network = build_network(group.target, manifest, 0, place).eval()
     load_weights(network, WEIGHTS / key / "last" / f"{group.target}.safetensors")

@@ -15,9 +15,10 @@ from orc_repro.processes.joining import join
 from orc_repro.project import ASSISTANTS, PIVOTS, trained
 from orc_repro.stages.given import given_file, take
 from orc_repro.stages.identity import Identity
+from orc_repro.stages.place import take_place
 from orc_repro.stages.run import Run, manifest_of
 from orc_repro.stages.train import digest_of, history_of, load_teachers, study_option
-from orc_repro.training.device import pick_device, set_up
+from orc_repro.training.device import pick_device
 from orc_repro.training.networks import build_network, build_networks, save_weights
 
 
@@ -124,8 +125,7 @@ def _train_once(
     restart: bool,
 ) -> bool:
     recipe, group, key = identity.recipe, identity.group, identity.key
-    place = pick_device(device)
-    set_up(recipe)
+    place = take_place(device, recipe)
     weights, summary = folder / f"{key}.safetensors", trained(study.name) / f"{key}.json"
     with (
         join(place) as processes,

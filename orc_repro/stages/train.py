@@ -20,9 +20,9 @@ from orc_repro.processes.joining import join
 from orc_repro.project import ROLES, WEIGHTS, trained
 from orc_repro.report.results import BestEpoch, History, finite
 from orc_repro.stages.identity import Identity
+from orc_repro.stages.place import take_place
 from orc_repro.stages.run import Run, manifest_of
 from orc_repro.tracking.records import role_table
-from orc_repro.training.device import pick_device, set_up
 from orc_repro.training.networks import build_networks, load_weights, save_weights
 from orc_repro.training.state import Progressed
 from orc_repro.validation import read_json
@@ -82,8 +82,7 @@ def train(study: Study, key: str, device: str = "auto", restart: bool = False) -
     """
     cell = study.cell(key)
     group, recipe, config = study.parts(cell)
-    place = pick_device(device)
-    set_up(recipe)
+    place = take_place(device, recipe)
     manifest = manifest_of(cell.dataset)
     identity = identify(study, key, cell, manifest)
     with (

@@ -1,0 +1,28 @@
+"""Where a stage computes, and how exactly: settled before it computes anything."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+
+from orc_repro.config import Recipe
+from orc_repro.instructions import is_portable, use_portable
+from orc_repro.training.device import pick_device, set_up
+
+
+def take_place(device: str, recipe: Recipe) -> torch.device:
+    """Pick the device, and set threads, determinism and instructions as the recipe has them.
+
+    Raises:
+        UserError: see ``pick_device``.
+    """
+    place = pick_device(device)
+    if is_portable(recipe) and not use_portable():
+        print(
+            "warning: this process has computed with AVX-512 before, and goes on so; on processors"
+            " without, last bits differ",
+            file=sys.stderr,
+        )
+    set_up(recipe)
+    return place
