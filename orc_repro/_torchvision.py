@@ -16,6 +16,7 @@ import torch
 
 from orc_repro.errors import UserError
 
+_LIBRARIES = ("_C", "_C_stable")  # until torchvision 0.28, and since
 # The operators that torchvision describes while it is being imported, loaded or not.
 _OPERATORS = ("nms", "qnms")
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -44,11 +45,13 @@ def import_torchvision() -> ModuleType:
 
 
 def _operators_load(package: ModuleSpec) -> bool:
-    compiled = PathFinder.find_spec("_C", package.submodule_search_locations)
-    if compiled is None or compiled.origin is None:
+    folders = package.submodule_search_locations
+    found = (PathFinder.find_spec(name, folders) for name in _LIBRARIES)
+    compiled = next((library.origin for library in found if library is not None), None)
+    if compiled is None:
         return False
     try:
-        torch.ops.load_library(compiled.origin)  # type: ignore[no-untyped-call]
+        torch.ops.load_library(compiled)  # type: ignore[no-untyped-call]
     except OSError:
         return False
     return True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +52,20 @@ def test_nothing_is_declared_where_the_library_loads(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("torch.ops.load_library", lambda path: None)
     _torchvision.import_torchvision()
     assert _torchvision._declarations == []
+
+
+@pytest.mark.parametrize("name", ["_C", "_C_stable"])
+def test_the_library_is_found_by_the_name_of_any_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    library = tmp_path / f"{name}{EXTENSION_SUFFIXES[0]}"
+    library.touch()
+    loaded: list[str] = []
+    monkeypatch.setattr("torch.ops.load_library", loaded.append)
+    package = ModuleSpec("torchvision", None, is_package=True)
+    package.submodule_search_locations = [str(tmp_path)]
+    assert _torchvision._operators_load(package)
+    assert loaded == [str(library)]
 
 
 def test_a_missing_torchvision_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
