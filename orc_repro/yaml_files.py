@@ -24,6 +24,7 @@ MOST_VALUES = 200_000
 LARGEST_LOCK_BYTES = 32 * 2**20
 MOST_LOCK_VALUES = 2_000_000  # DVC writes some two hundred a stage
 DEEPEST = 50
+MERGE = "tag:yaml.org,2002:merge"
 
 
 class _SlowParser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):
@@ -51,7 +52,7 @@ class _Values(Composer, SafeConstructor, Resolver):
         SafeConstructor.__init__(self)
         Resolver.__init__(self)
         self._nodes = 0
-        self._checked: set[int] = set()
+        self._flat: set[int] = set()
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()
@@ -72,16 +73,40 @@ class _Values(Composer, SafeConstructor, Resolver):
         return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        # Once, before what it merges is written into it: that, its own keys may override.
-        if id(node) not in self._checked:
-            self._checked.add(id(node))
-            self._refuse_doubles(node)
-        super().flatten_mapping(node)
+        """Put what a mapping merges before its own keys, which override it.
+
+        PyYAML 6.0.4 does this otherwise: where such a mapping is merged once more, a key of one
+        letter has the overridden value again.
+        """
+        if id(node) in self._flat:
+            return
+        self._flat.add(id(node))
+        self._refuse_doubles(node)
+        merged: list[tuple[yaml.Node, yaml.Node]] = []
+        own: list[tuple[yaml.Node, yaml.Node]] = []
+        for key, value in node.value:
+            if key.tag == MERGE:
+                merged += self._merged(value)
+            else:
+                own.append((key, value))
+        node.value = merged + own
+
+    def _merged(self, node: yaml.Node) -> list[tuple[yaml.Node, yaml.Node]]:
+        """The keys and values of one mapping, or of several, of which the first is to win."""
+        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        pairs: list[tuple[yaml.Node, yaml.Node]] = []
+        for source in reversed(sources):
+            if not isinstance(source, yaml.MappingNode):
+                line = source.start_mark.line + 1
+                raise UserError(f"line {line}: '<<' takes a mapping, or a list of mappings")
+            self.flatten_mapping(source)
+            pairs += source.value
+        return pairs
 
     def _refuse_doubles(self, node: yaml.MappingNode) -> None:
         seen = set()
         for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
+            if key_node.tag == MERGE:
                 continue
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):

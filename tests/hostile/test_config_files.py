@@ -148,6 +148,22 @@ def test_a_mapping_may_be_merged_twice_and_override_what_it_merges(tmp_path: Pat
     assert read_yaml(path) == {"a": {"x": 1}, "b": {"c": {"x": 2}}, "d": {"x": 2}}
 
 
+def test_of_several_mappings_merged_the_first_wins_and_own_keys_do_over_all(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: &a {x: 1, z: 1}\nb: &b {x: 2, y: 2}\nc: {y: 3, <<: [*a, *b]}\n")
+    assert read_yaml(path)["c"] == {"x": 1, "y": 3, "z": 1}
+
+
+@pytest.mark.parametrize("merged", ["1", "[1]", "[{b: 1}, c]"])
+def test_what_is_no_mapping_cannot_be_merged(tmp_path: Path, merged: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"x: 1\na: {{<<: {merged}}}\n")
+    _, sentence = attempt(lambda: read_yaml(path), tmp_path)
+    assert sentence == f"{path}, line 2: '<<' takes a mapping, or a list of mappings"
+
+
 def check_params(path: Path) -> None:
     found, _ = attempt(lambda: load_params(path), path.parent)
     if found is not None:
