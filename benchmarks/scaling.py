@@ -18,7 +18,7 @@ from orc_repro.rehearsal import noise_images
 from orc_repro.scaling.assumptions import assumed, devices_of
 from orc_repro.stages.forecast import forecast_of
 from orc_repro.stages.forecast_devices import Wishes, lines_of
-from orc_repro.training.device import pick_device, set_up
+from orc_repro.stages.place import take_place
 
 CLASSES, TRAINING, SHAPE = 1000, 1_281_167, (3, 224, 224)
 HELD_OUT = 0.02  # for validation, as in params.yaml
@@ -51,13 +51,12 @@ def main() -> None:
     parser.add_argument("--assume", action="append", default=[])
     options = parser.parse_args()
     study = load_study(Path("studies/pools/imagenet"))
-    place = pick_device("auto")
     images = round(TRAINING * (1 - HELD_OUT))
     wishes = Wishes(
         devices_of(options.devices), options.batch_per_device, images, assumed(options.assume)
     )
     for key in options.cells:
-        set_up(study.parts(study.cell(key))[1])
+        place = take_place("auto", study.parts(study.cell(key))[1])
         train, validation = (
             noise_images(count, SHAPE, CLASSES, place) for count in (NOISE, round(NOISE * HELD_OUT))
         )

@@ -16,7 +16,7 @@ import torch
 
 from orc_repro.errors import UserError
 
-_LIBRARIES = ("_C", "_C_stable")  # until torchvision 0.28, and since
+_LIBRARIES = ("_C", "_C_stable")  # to torchvision 0.28; from 0.29
 # The operators that torchvision describes while it is being imported, loaded or not.
 _OPERATORS = ("nms", "qnms")
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import torch
 
@@ -19,10 +20,18 @@ PORTABLE = {
 def is_portable(recipe: Recipe) -> bool:
     """Whether a recipe's results are to have the same bits on processors with AVX-512 and without.
 
-    bfloat16 is left out: without AVX-512 it is emulated, ten times slower than float32.
+    bfloat16 is left out: without AVX-512 it is emulated, many times slower.
     """
     precisions = {recipe.precision, *recipe.network_precisions.values()}
     return recipe.deterministic and precisions == {"fp32"}
+
+
+def use_portable_for(recipes: Iterable[Recipe]) -> None:
+    """Before the first of many pieces of work in one process, which has one width for all of them:
+    the portable one, if any recipe is to have it.
+    """
+    if any(map(is_portable, recipes)):
+        use_portable()
 
 
 def use_portable() -> bool:
@@ -33,7 +42,7 @@ def use_portable() -> bool:
     time. Where one is set already, somebody has decided.
 
     Returns:
-        False if this process has computed with AVX-512 before; it goes on so.
+        False if this process has computed with AVX-512 before, unasked; it goes on so.
     """
     if not torch.cpu._is_avx512_supported() or any(name in os.environ for name in PORTABLE):
         return True

@@ -77,6 +77,9 @@ class _Values(Composer, SafeConstructor, Resolver):
 
         PyYAML 6.0.4 does this otherwise: where such a mapping is merged once more, a key of one
         letter has the overridden value again.
+
+        Raises:
+            UserError: a key is given twice, or what is merged is no mapping.
         """
         if id(node) in self._flat:
             return

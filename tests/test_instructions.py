@@ -61,6 +61,20 @@ def test_a_wide_processor_computes_as_a_narrower_one() -> None:
 
 
 @wide_only
+def test_one_exact_recipe_decides_for_all_that_a_process_does() -> None:
+    script = """
+from orc_repro.config import load_params
+from orc_repro.instructions import use_portable_for
+exact = load_params().recipes["scaled"]
+fast = exact.model_copy(update={"deterministic": False})
+use_portable_for([fast, fast])
+portable = bool(PORTABLE.keys() & os.environ.keys())
+use_portable_for([fast, exact])
+"""
+    assert fresh(script) == (False, "AVX2", PORTABLE)
+
+
+@wide_only
 def test_a_process_that_has_computed_goes_on_as_it_was() -> None:
     script = "torch.zeros(3).exp(); portable = use_portable()"
     assert fresh(script) == (False, "AVX512", {})

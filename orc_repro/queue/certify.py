@@ -21,13 +21,14 @@ from orc_repro.cells import Study
 from orc_repro.errors import UserError, one_line
 from orc_repro.files import PARTIAL
 from orc_repro.fingerprint import file_digest
+from orc_repro.instructions import use_portable_for
 from orc_repro.pipelines import pipeline_of
 from orc_repro.project import PREPARED, WEIGHTS, evaluated, run_folder
 from orc_repro.queue.known import is_md5
 from orc_repro.queue.order import Entry
 from orc_repro.queue.standing import identity_of
 from orc_repro.queue.verify import outputs_of
-from orc_repro.queue.work import Studies, stages_of
+from orc_repro.queue.work import Studies, recipes_of, stages_of
 from orc_repro.stages.jobs import Job
 from orc_repro.stages.predictions import evaluate_and_keep
 from orc_repro.stages.prepare import prepare
@@ -48,6 +49,7 @@ def certify(entries: Sequence[Entry]) -> list[str]:
     waiting = [job for job, owner in owners.items() if not _is_known(job, locks[owner])]
     sound = {job.address for job in owners} - {job.address for job in waiting}
     lines, new = list[str](), list[str]()
+    use_portable_for(recipes_of({job: owners[job] for job in waiting}, studies))
     for job in waiting:
         if not job.after <= sound:
             continue

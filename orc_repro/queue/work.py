@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -14,16 +14,14 @@ from pathlib import Path
 from orc_repro.cells import Study, load_study
 from orc_repro.config import Recipe
 from orc_repro.errors import Interrupted, UserError
-from orc_repro.instructions import is_portable, use_portable
+from orc_repro.instructions import use_portable_for
 from orc_repro.interruption import TIME_IS_UP
 from orc_repro.project import trained
 from orc_repro.queue.claims import take
 from orc_repro.queue.order import Entry
 from orc_repro.queue.standing import is_busy, is_done, is_measured
-from orc_repro.report.results import History
 from orc_repro.stages.jobs import Job, find_jobs, in_turn, jobs_of_cells
 from orc_repro.stages.runs_table import note_run
-from orc_repro.validation import read_json
 
 LOOK_S = 5.0
 
@@ -64,6 +62,16 @@ def stages_of(entries: Sequence[Entry]) -> dict[Job, Path]:
     return {job: owners[job] for job in in_turn(named, owners)}
 
 
+def recipes_of(jobs: Mapping[Job, Path], studies: Studies) -> list[Recipe]:
+    """The recipes of the cells among some stages; each stage with the study or pool that has it."""
+    found = []
+    for job, owner in jobs.items():
+        if job.kind == "evaluate":
+            study = studies[owner]
+            found.append(study.parts(study.cell(job.stage.partition("@")[2]))[1])
+    return found
+
+
 @dataclass
 class Work:
     """The stages that entries of the queue need, in order.
@@ -82,20 +90,14 @@ class Work:
     done: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     count: int = 0
-    _owners: dict[str, Path] = field(default_factory=dict)
+    _owners: dict[Job, Path] = field(default_factory=dict)
 
     def jobs(self) -> list[Job]:
         """Every stage that a cell without a result needs, each after those it waits for."""
-        found = stages_of(self._left())
-        self._owners = {job.address: owner for job, owner in found.items()}
+        left = [e for e in self.entries if not is_measured(self.studies[e.owner], e.key)]
+        found = stages_of(left)
+        self._owners = found
         return list(found)
-
-    def _left(self) -> list[Entry]:
-        return [e for e in self.entries if not is_measured(self.studies[e.owner], e.key)]
-
-    def _recipe(self, entry: Entry) -> Recipe:
-        study = self.studies[entry.owner]
-        return study.parts(study.cell(entry.key))[1]
 
     def run(self) -> None:
         """Work off what there is; return when nothing is left that this process can do.
@@ -104,9 +106,7 @@ class Work:
             Interrupted: a stop was requested, or the time is over; what was done is saved.
         """
         jobs = self.jobs()
-        recipes = [self._recipe(entry) for entry in self._left()]
-        if any(map(is_portable, recipes)):  # before a stage computes: a process has one set
-            use_portable()
+        use_portable_for(recipes_of(self._owners, self.studies))
         while True:
             waits = False
             for job in jobs:
@@ -125,9 +125,10 @@ class Work:
 
     def _work_on(self, job: Job) -> bool:
         """Do a stage, or find that it is done; False if somebody else works on it."""
-        study = self.studies[self._owners[job.address]]
+        study = self.studies[self._owners[job]]
         key = job.stage.partition("@")[2]
         if is_done(study, job.kind, key):
+            _note(job.kind, study, key)  # whoever finished it may have been stopped before
             self.done.add(job.address)
             return True
         claim = None if is_busy(study, job.kind, key) else take(job.address)
@@ -177,9 +178,16 @@ def _do(kind: str, study: Study, key: str, device: str) -> None:
     if kind == "prepare":
         prepare(study.params, key)
         return
-    stages[kind](study, key, device)
-    if kind != "evaluate":
-        note_run(read_json(History, trained(study.name) / f"{key}.json"))
+    try:
+        stages[kind](study, key, device)
+    finally:  # a run that is stopped as it finishes is finished
+        _note(kind, study, key)
+
+
+def _note(kind: str, study: Study, key: str) -> None:
+    path = trained(study.name) / f"{key}.json"
+    if kind not in ("prepare", "evaluate") and path.exists():
+        note_run(path)
 
 
 def work(entries: Sequence[Entry], device: str, minutes: float | None) -> list[str]:

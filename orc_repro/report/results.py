@@ -70,10 +70,10 @@ class Result(Strict):
     """``results/<study>/evaluated/<cell>.json``.
 
     ``fingerprint`` says what the run was made from, ``weights_digest`` which weights came out
-    (another machine may round differently). ``pivot_before`` is the pivot's test accuracy before
-    the run, ``pivot_before_class_top1`` that of each class (None also in what an earlier version
-    wrote), ``elected`` how often each student was temporary teacher, ``role_changes`` how often
-    that changed, ``not_finite`` which losses went NaN and when.
+    (unless the recipe is exact, another machine may round differently). ``pivot_before`` is the
+    pivot's test accuracy before the run, ``pivot_before_class_top1`` that of each class (None also
+    in what an earlier version wrote), ``elected`` how often each student was temporary teacher,
+    ``role_changes`` how often that changed, ``not_finite`` which losses went NaN and when.
     """
 
     cell: str

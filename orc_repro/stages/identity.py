@@ -97,7 +97,7 @@ class Identity:
             "commit": git_state()[0],
             "torch": torch.__version__,
             "device": device_name(device),
-            "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+            "processor": _processor(),
             "CPU threads": str(torch.get_num_threads()),
         }
 
@@ -155,10 +155,15 @@ class Identity:
                 "group": self.group_name,
                 "recipe": self.recipe_name,
                 "seed": str(self.seed),
-                "processor": self.made_with(device)["processor"],
+                "processor": _processor(),
             },
             recipe=in_words(self.recipe),
             command=self.command,
             started_ms=time.time_ns() // 1_000_000,
             images={split: self.manifest.count(split) for split in SPLITS},
         )
+
+
+def _processor() -> str:
+    """The instructions that are used here: they decide how sums are split."""
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

@@ -95,8 +95,13 @@ def _networks_of(params: Params, name: str, paper: Paper) -> str | None:
 def write_all_results(folder: Path = REPORTS) -> None:
     """Write ``results.csv`` and ``runs.csv``: every result of every study and pool, once; and the
     runs of the teachers that were trained before.
+
+    Raises:
+        UserError: a result, or the table of runs that is there, is damaged.
     """
-    found = {path.parent.name: read_results(path) for path in sorted(RESULTS.glob("*/evaluated"))}
+    folders = (*RESULTS.glob("*/trained"), *RESULTS.glob("*/evaluated"))
+    studies = {folder.parent.name for folder in folders}
+    found = {name: read_results(evaluated(name)) for name in sorted(studies)}
     tables = [network_rows(results) for results in found.values() if results]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     write_atomically(

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, one_line
 from orc_repro.files import write_atomically
 from orc_repro.project import REPORTS, run_folder, scratch
 from orc_repro.report.results import History, Result
@@ -26,30 +26,50 @@ RUN_COLUMNS = (
 
 
 def write_runs(made: Sequence[Result | History], path: Path) -> None:
-    """Join what was made with the runs that made it; keeps what another machine has written."""
-    known = _read(path)
-    rows = [_run(one.cell, one.fingerprint) or known.get(one.fingerprint) for one in made]
-    _write([row for row in rows if row], path)
+    """Join what was made with the runs that made it; keeps what another machine has written.
+
+    Raises:
+        UserError: the table that is there is damaged.
+    """
+    with _lock():
+        known = _read(path)
+        rows = [_run(one.cell, one.fingerprint) or known.get(one.fingerprint) for one in made]
+        _write([row for row in rows if row], path)
 
 
-def note_run(made: History, path: Path = REPORTS / "runs.csv") -> None:
-    """Add one run, beside whatever else is there, as soon as it is finished.
+def note_run(summary: Path, path: Path = REPORTS / "runs.csv") -> None:
+    """Add the run that made a training's summary, beside whatever else is there.
 
     A result that is committed then has its run's record even if the machine is never seen again.
+    What cannot be noted is said, and stops nobody: ``report`` does it later.
     """
-    row = _run(made.cell, made.fingerprint)
-    if row is None:
-        return
+    try:
+        made = read_json(History, summary)
+        row = _run(made.cell, made.fingerprint)
+        if row is None:
+            return
+        with _lock():
+            known = _read(path)
+            if known.get(made.fingerprint) != row:
+                _write((known | {made.fingerprint: row}).values(), path)
+    except (UserError, OSError) as error:
+        print(f"warning: {path} does not have this run: {error}", file=sys.stderr)
+
+
+def _lock() -> FileLock:
     scratch().mkdir(parents=True, exist_ok=True)
-    with FileLock(scratch() / "runs.csv.lock"):
-        known = _read(path)
-        _write((known | {made.fingerprint: row}).values(), path)
+    return FileLock(scratch() / "runs.csv.lock")
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:  # pandas' own errors are such
+        raise UserError(f"{path} is damaged: {one_line(str(error))}") from None
+    if "fingerprint" not in table:
+        raise UserError(f"{path} is damaged: it has no column 'fingerprint'")
     return {str(row["fingerprint"]): dict(row) for _, row in table.iterrows()}
 
 

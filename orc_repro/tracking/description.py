@@ -13,6 +13,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, Field
 
 from orc_repro.config import AnyMethod, Group, Recipe
+from orc_repro.project import REPORTS, RESULTS
 from orc_repro.validation import Name, Strict
 
 NOT_USED = "n/a"
@@ -169,11 +170,18 @@ def installed(package: str) -> str:
 
 
 def git_state() -> tuple[str, str]:
-    """The commit and whether the tree differs from it; ``unknown`` outside a repository."""
+    """The commit and whether the tree differs from it; ``unknown`` outside a repository.
+
+    What this program itself writes is no difference: results, and reports of them.
+    """
+    ours = [f":(exclude){folder.as_posix()}" for folder in (RESULTS, REPORTS)]
     try:
         commit, status = (
             subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
+            for words in (
+                ["rev-parse", "HEAD"],
+                ["status", "--porcelain", "-uno", "--", ":/", *ours],
+            )
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown", "unknown"

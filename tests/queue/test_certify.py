@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 
 from orc_repro import yaml_files
-from orc_repro.cells import load_study
+from orc_repro.cells import Study, load_study
 from orc_repro.config import load_params
 from orc_repro.errors import UserError
 from orc_repro.files import read_file
+from orc_repro.instructions import is_portable
 from orc_repro.project import run_folder
 from orc_repro.queue.certify import certify
 from orc_repro.queue.order import read_entries
 from orc_repro.stages.prepare import prepare
 from orc_repro.stages.pretrain import identify_pivot
-from tests.queue.made import PIVOT, inside
+from tests.queue.made import CELLS, PIVOT, inside
 
 
 def _missing(*_: object) -> None:
@@ -73,3 +74,24 @@ def test_data_is_made_again_in_its_place_and_stays_where_it_cannot_be(
         assert {p: p.read_bytes() for p in Path("data/prepared/digits").iterdir()} == whole
         assert said() == ["1 stages are DVC's now; 7 are not run, or not to their end"]
         assert told == [("commit", "--force", "dvc.yaml:prepare@digits")]
+
+
+def test_the_width_is_set_for_all_that_is_evaluated_before_anything_is(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(
+        "orc_repro.queue.certify.use_portable_for",
+        lambda recipes: order.append(f"width for {sum(map(is_portable, recipes))} exact cells"),
+    )
+
+    def look(_study: Study, kind: str, _key: str) -> tuple[bool, list[str]]:
+        order.append(kind)
+        return True, []
+
+    monkeypatch.setattr("orc_repro.queue.certify._look_at", look)
+    monkeypatch.setattr("orc_repro.queue.certify._dvc", lambda *_: None)
+    with inside(project):
+        said()
+    assert order[0] == f"width for {len(CELLS)} exact cells"
+    assert order.count("evaluate") == len(CELLS)

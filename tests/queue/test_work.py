@@ -13,14 +13,16 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from orc_repro.config import load_params
-from orc_repro.errors import UserError
+from orc_repro.cells import Study
+from orc_repro.config import Recipe, load_params
+from orc_repro.errors import Interrupted, UserError
+from orc_repro.instructions import is_portable
 from orc_repro.interruption import Interruption
 from orc_repro.progress import Progress
 from orc_repro.queue.claims import take
 from orc_repro.queue.order import read_entries
 from orc_repro.queue.work import Studies, Work
-from orc_repro.stages import prepare, pretrain
+from orc_repro.stages import prepare, pretrain, train
 from orc_repro.stages import run as run_module
 from orc_repro.stages.jobs import Job, jobs_of_cells
 from orc_repro.tracking.outcome import read_outcome
@@ -108,6 +110,35 @@ def test_cut_off_again_and_again_it_does_every_step_once(
         code, said = orc_repro(capsys, "prepare", "digits")
         code, said = orc_repro(capsys, "queue", "--list")
         assert code == 0 and said.count(" waiting ") == 3
+
+
+def test_a_run_that_is_stopped_as_it_finishes_is_noted_and_its_width_was_set_before(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    whole = train.train
+
+    def set_width(recipes: list[Recipe]) -> None:
+        order.append(f"width for {sum(map(is_portable, recipes))} exact cells")
+
+    def train_and_stop(study: Study, key: str, device: str) -> None:
+        order.append(f"training {key}")
+        whole(study, key, device)
+        raise Interrupted(signal.SIGALRM)
+
+    monkeypatch.setattr("orc_repro.queue.work.use_portable_for", set_width)
+    table = project / "reports/runs.csv"
+    with inside(project):
+        entries = [e for e in read_entries([], load_params()) if e.key == CELLS[0]]
+        with monkeypatch.context() as patch, pytest.raises(Interrupted):
+            patch.setattr("orc_repro.stages.train.train", train_and_stop)
+            Work(entries, "cpu").run()
+        assert order == ["width for 1 exact cells", f"training {CELLS[0]}"]
+        assert list(pd.read_csv(table)["cell"]) == [CELLS[0]]
+        table.unlink()  # as if it had been killed before the run was noted
+        Work(entries, "cpu").run()
+        assert list(pd.read_csv(table)["cell"]) == [CELLS[0]]
 
 
 def test_all_that_entries_need_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:

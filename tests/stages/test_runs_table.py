@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from orc_repro.errors import UserError
 from orc_repro.files import write_json
 from orc_repro.project import run_folder
+from orc_repro.report.results import History
 from orc_repro.stages.runs_table import RUN_COLUMNS, note_run, write_runs
 
 
@@ -30,6 +34,24 @@ def test_a_damaged_run_folder_leaves_what_was_known_of_the_run(
     assert (tmp_path / "runs.csv").read_text() == f"{header}\n{row}\n"
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2 and "warning: the run of new is left out: " in said[1]
+
+
+def summary(folder: Path, fingerprint: str = "a" * 32) -> Path:
+    """What a training leaves in git, as far as the table reads it."""
+    made = History(
+        cell="mine",
+        row="r",
+        fingerprint=fingerprint,
+        training_images=1,
+        epochs=(),
+        best={},
+        elected={},
+        role_changes=0,
+        not_finite=(),
+    )
+    path = folder / f"{fingerprint}.json"
+    write_json(path, made.model_dump(mode="json"))
+    return path
 
 
 def finished(fingerprint: str, commit: str) -> None:
@@ -63,15 +85,48 @@ def test_a_run_is_noted_beside_the_others_and_again_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ORC_SCRATCH", str(tmp_path / ".orc"))
-    path = tmp_path / "reports/runs.csv"
-    made: Any = SimpleNamespace(cell="mine", fingerprint="a" * 32)
+    path, made = tmp_path / "reports/runs.csv", summary(tmp_path)
     note_run(made, path)
     assert not path.exists()  # nothing finished here, nothing to tell
     header, other = ",".join(RUN_COLUMNS), f"other,{'b' * 32},1,2026,3.0,cpu,2,c,false"
     path.parent.mkdir()
     path.write_text(f"{header}\n{other}\n")
     for commit in ("c" * 12, "d" * 12):
-        finished(made.fingerprint, commit)
+        finished("a" * 32, commit)
         note_run(made, path)
         mine = f"mine,{'a' * 32},{'1' * 32},1970-01-01T00:00:01+00:00,2.5,cpu,2,{commit},false"
         assert path.read_text() == f"{header}\n{other}\n{mine}\n"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "cell,run_id\nx,1\n", "a\n<<<<<<< ours\n1,2,3\n", b"\xff\xfe,fingerprint\n\xff"]
+)
+def test_a_damaged_table_stops_a_report_in_a_sentence_and_no_queue(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: str | bytes,
+) -> None:
+    monkeypatch.setenv("ORC_SCRATCH", str(tmp_path / ".orc"))
+    path = tmp_path / "runs.csv"
+    before = content.encode() if isinstance(content, str) else content
+    path.write_bytes(before)
+    finished("a" * 32, "c" * 12)
+    note_run(summary(tmp_path), path)
+    assert f"warning: {path} does not have this run: {path} is damaged: " in capsys.readouterr().err
+    assert path.read_bytes() == before
+    with pytest.raises(UserError, match=r"runs\.csv is damaged: "):
+        write_runs([], path)
+
+
+def test_runs_that_end_together_are_all_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORC_SCRATCH", str(tmp_path / ".orc"))
+    path, ends = tmp_path / "runs.csv", [digit * 32 for digit in "0123456789abcdef"]
+    made = [summary(tmp_path, end) for end in ends]
+    for end in ends:
+        finished(end, "c" * 12)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda one: note_run(one, path), made))
+    assert sorted(pd.read_csv(path, dtype=str)["fingerprint"]) == ends

@@ -397,6 +397,23 @@ def test_parameters_have_the_same_keys_for_every_method() -> None:
     assert by_method["orc"]["group.students"] == "resnet20, resnet14, resnet8"
 
 
+def test_results_and_their_reports_make_no_tree_dirty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in ("reports/runs.csv", "results/default/a.json", "code.py"):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text("before")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
+        subprocess.run([*git, *words], check=True, timeout=60)
+    Path("reports/runs.csv").write_text("after")
+    Path("results/default/a.json").unlink()
+    assert git_state()[1] == "false"
+    Path("code.py").write_text("after")
+    assert git_state()[1] == "true"
+
+
 def test_git_state_outside_a_repository_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
