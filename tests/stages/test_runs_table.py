@@ -15,6 +15,8 @@ from orc_repro.files import write_json
 from orc_repro.project import run_folder
 from orc_repro.report.results import History
 from orc_repro.stages.runs_table import RUN_COLUMNS, note_run, write_runs
+from orc_repro.validation import read_json
+from tests.project import ROOT
 
 
 def test_a_damaged_run_folder_leaves_what_was_known_of_the_run(
@@ -130,3 +132,11 @@ def test_runs_that_end_together_are_all_noted(
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda one: note_run(one, path), made))
     assert sorted(pd.read_csv(path, dtype=str)["fingerprint"]) == ends
+
+
+def test_every_result_in_this_repository_has_the_run_that_made_it() -> None:
+    known = set(pd.read_csv(ROOT / "reports/runs.csv", dtype=str)["fingerprint"])
+    results = [*(ROOT / "results").glob("*/trained/*.json")]
+    assert len(results) > 100
+    without = [path.name for path in results if read_json(History, path).fingerprint not in known]
+    assert not without, "orc-repro report adds them, on the machine that ran them"
