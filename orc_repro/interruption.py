@@ -73,7 +73,7 @@ class Interruption:
         now = time.monotonic()
         if self._signal is None and now - self._looked > LOOK_INTERVAL_S:
             self._looked = now
-            if not all(map(_alive, self._watched or ())):
+            if not all(map(alive, self._watched or ())):
                 self._signal, self._asked = signal.SIGTERM, now
         return self._signal
 
@@ -88,7 +88,8 @@ def watched_pids() -> list[int]:
     return [process.pid for process in _starters() or ()]
 
 
-def _alive(process: psutil.Process) -> bool:
+def alive(process: psutil.Process) -> bool:
+    """Whether a process is at work: one that has ended is not, if its parent has not asked yet."""
     with contextlib.suppress(psutil.Error):
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False

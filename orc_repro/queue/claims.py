@@ -22,7 +22,7 @@ import psutil
 from pydantic import ValidationError
 
 from orc_repro.files import read_file
-from orc_repro.interruption import SIGNALS, TIME_IS_UP
+from orc_repro.interruption import SIGNALS, TIME_IS_UP, alive
 from orc_repro.project import scratch
 from orc_repro.validation import Strict
 
@@ -142,6 +142,5 @@ def _me() -> Holder:
 def _runs(holder: Holder) -> bool:
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(holder.process)
-        ended = process.status() == psutil.STATUS_ZOMBIE  # and its parent has not asked yet
-        return abs(process.create_time() - holder.began) < 1 and not ended
+        return abs(process.create_time() - holder.began) < 1 and alive(process)
     return False

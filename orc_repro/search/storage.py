@@ -20,6 +20,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from orc_repro.errors import UserError, one_line
+from orc_repro.interruption import alive
 from orc_repro.project import scratch
 from orc_repro.search.declaration import Search
 from orc_repro.search.space import Values
@@ -242,6 +243,6 @@ def _since_boot(pid: int) -> str | None:
 def _time_of_day(pid: int) -> float | None:
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+        return process.create_time() if alive(process) else None
     except psutil.Error:
         return None

@@ -160,7 +160,11 @@ def test_a_compiled_step_that_is_recorded_can_keep_its_graph(
     network, (images, _) = method.networks["resnet8"], tiny_batch()
     for keep in (False, True):  # warming up, and recording
         logits = method.execution.forward("resnet8", network, images)
-        torch.autograd.backward([logits.square().sum()], retain_graph=keep)
+        weights = list(network.parameters())
+        found = torch.autograd.grad(logits.square().sum(), weights, retain_graph=keep)
+    again = torch.autograd.grad(logits.square().sum(), weights)  # through the graph that was kept
+    assert all(map(torch.equal, found, again))
+    assert any(gradient.any() for gradient in found)
 
 
 def test_a_method_that_cannot_be_replayed_says_so(capsys: pytest.CaptureFixture[str]) -> None:

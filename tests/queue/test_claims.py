@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import threading
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from orc_repro.queue import claims
@@ -66,6 +69,18 @@ def test_the_claim_of_a_process_that_is_gone_from_this_machine_is_free(folder: P
     assert not is_claimed(STAGE)
     assert take(STAGE) is not None
     assert [path.name for path in folder.glob("0*")] == ["000002"]
+
+
+def test_the_claim_of_a_process_that_has_ended_and_is_not_buried_is_free(folder: Path) -> None:
+    with subprocess.Popen(["sleep", "600"]) as worker:
+        process = psutil.Process(worker.pid)
+        held_by(folder, 1, process=process.pid, began=process.create_time())
+        assert is_claimed(STAGE)
+        worker.kill()
+        until = time.monotonic() + 60
+        while process.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < until
+        assert not is_claimed(STAGE)
 
 
 def test_another_machines_claim_holds_until_it_was_not_touched_for_long(folder: Path) -> None:
