@@ -190,4 +190,5 @@ class ResidentImages:
     def _normalised(self, images: Tensor) -> Tensor:
         """uint8 [B, H, W, C] -> float32 [B, C, H, W], by torchvision's arithmetic."""
         floats = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
-        return floats.div_(255).sub_(self._mean).div_(self._std)
+        normalised = floats.div_(255).sub_(self._mean).div_(self._std)
+        return normalised.to(torch.get_default_dtype())

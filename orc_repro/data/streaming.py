@@ -150,7 +150,7 @@ class StreamedImages:
             # By way of memory of its own, for the place is used again before the copy is made.
             moved = pixels.pin_memory().to(self._device, non_blocking=True)
             floats = moved.to(torch.float32).div_(255).sub_(self._mean).div_(self._std)
-        return floats.permute(0, 3, 1, 2)
+        return floats.permute(0, 3, 1, 2).to(torch.get_default_dtype())
 
 
 def normalised_on_host(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -75,9 +75,9 @@ def look(network: Classifier, images: Tensor, ends: tuple[int, ...]) -> Features
     for index, module in enumerate(network.features):
         x = module(x)
         if index in ends:
-            stages.append(x.float())
+            stages.append(losses.upcast(x))
     pooled = x.mean(dim=(2, 3))
-    return Features(tuple(stages), pooled.float(), network.head(pooled))
+    return Features(tuple(stages), losses.upcast(pooled), network.head(pooled))
 
 
 def compared(loss: str, features: Features) -> tuple[Tensor, ...]:

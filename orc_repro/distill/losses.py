@@ -1,7 +1,7 @@
 """The losses of the papers as pure functions on tensors.
 
-Shapes: B images, C classes. Softmax and divergences are taken in float32 whatever the logits'
-type, because a divergence of two networks that agree comes out negative in bfloat16.
+Shapes: B images, C classes. Softmax and divergences are computed in float32 at least, because a
+divergence of two networks that agree comes out negative in bfloat16.
 """
 
 from __future__ import annotations
@@ -14,14 +14,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+def upcast(values: Tensor) -> Tensor:
+    """Convert half-precision values to float32; float32 and float64 stay as they are."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of each sample, [B], from logits [B, C] and labels [B]."""
-    return F.cross_entropy(logits.float(), labels, reduction="none")
+    return F.cross_entropy(upcast(logits), labels, reduction="none")
 
 
 def soft_targets(logits: Tensor, temperature: float) -> Tensor:
     """A teacher's log-probabilities at a temperature, [B, C]; carries no gradient."""
-    return F.log_softmax(logits.detach().float() / temperature, dim=1)
+    return F.log_softmax(upcast(logits.detach()) / temperature, dim=1)
 
 
 def ensemble_targets(
@@ -34,7 +39,7 @@ def ensemble_targets(
     """
     if of == "logits":
         return soft_targets(
-            torch.stack([t.detach().float() for t in teachers]).mean(0), temperature
+            torch.stack([upcast(t.detach()) for t in teachers]).mean(0), temperature
         )
     stacked = torch.stack([soft_targets(logits, temperature) for logits in teachers])
     return torch.logsumexp(stacked, dim=0) - math.log(len(teachers))
@@ -47,7 +52,7 @@ def distillation(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
     same temperature. T^2 keeps the gradient's size when the temperature changes (Hinton et al.,
     2015, section 2).
     """
-    student = F.log_softmax(logits.float() / temperature, dim=1)
+    student = F.log_softmax(upcast(logits) / temperature, dim=1)
     divergence = F.kl_div(student, targets, reduction="batchmean", log_target=True)
     return divergence * temperature**2
 

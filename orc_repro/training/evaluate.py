@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from orc_repro.data.split import Split
+from orc_repro.distill.losses import upcast
 from orc_repro.processes.group import ALONE, Processes
 
 BATCH_SIZE = 512  # changes no number: running statistics are used, and sums are over samples
@@ -47,12 +48,12 @@ def evaluate(
     device = split.device
     hits = torch.zeros(num_classes, device=device)
     seen = torch.zeros(num_classes, device=device)
-    totals = torch.zeros(2, device=device, dtype=torch.float32)  # top-5 hits, summed loss
+    totals = torch.zeros(2, device=device)  # top-5 hits, summed loss
     deep = num_classes > 5
     start, stop = processes.rows_of(len(split))
     for images, labels in split.plain_batches(BATCH_SIZE, start, stop):
-        logits = network(images).float()
-        hit = (logits.argmax(dim=1) == labels).float()
+        logits = upcast(network(images))
+        hit = (logits.argmax(dim=1) == labels).to(hits.dtype)
         hits.index_add_(0, labels, hit)
         seen.index_add_(0, labels, torch.ones_like(hit))
         if deep:

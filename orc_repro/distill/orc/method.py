@@ -123,9 +123,9 @@ class Orc(Method):
         answers = torch.stack([seen[name].detach() for name in self.names])  # [m, B, C]
         student_losses = torch.stack([losses.cross_entropy(a, labels) for a in answers])  # [m, B]
         wrong = answers.argmax(dim=2) != labels
-        figures = [student_losses.mean(1), (~wrong).float().mean(1)]
+        figures = [student_losses.mean(1), (~wrong).to(student_losses.dtype).mean(1)]
         if "lots" in draws:
-            figures.append(draws["lots"])
+            figures.append(draws["lots"].to(student_losses.dtype))
         simultaneous = self.config.teaching.order == "simultaneous"
         processes = self.execution.processes
         return Answers(

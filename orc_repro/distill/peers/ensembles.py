@@ -106,7 +106,7 @@ def general_weights(products: Tensor) -> Tensor:
     regular = products + ridge * torch.eye(count, dtype=products.dtype, device=products.device)
     # _ex: without a check on the host, for which a GPU would be waited for.
     solved = torch.linalg.solve_ex(regular, products.new_ones(count)).result
-    weights: Tensor = (solved / solved.sum()).float()
+    weights: Tensor = (solved / solved.sum()).to(torch.get_default_dtype())
     return weights
 
 
@@ -116,5 +116,7 @@ def _cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _one_hot(labels: Tensor, classes: int) -> Tensor:
-    """float32 [B, classes]; torch's own asks a CPU tensor for its bounds."""
-    return (labels.unsqueeze(1) == torch.arange(classes, device=labels.device)).float()
+    """Floats [B, classes]; torch's own asks a CPU tensor for its bounds."""
+    return (labels.unsqueeze(1) == torch.arange(classes, device=labels.device)).to(
+        torch.get_default_dtype()
+    )

@@ -51,7 +51,7 @@ class Kdcl(Members):
         """One forward each, the ensemble of what was said, one update of all."""
         logits = self.answers_of(self.names, images)
         with torch.no_grad():
-            ensemble = self._ensemble(torch.stack(list(logits.values())).float(), labels)
+            ensemble = self._ensemble(losses.upcast(torch.stack(list(logits.values()))), labels)
         parts = ensembles.taught(logits, labels, ensemble, self.config)
         self.update(self.names, [parts[f"{name}/loss"] for name in self.names])
         return StepResult(

@@ -92,7 +92,7 @@ class One(Method):
                 logits[name] = branch.head(features.mean(dim=(2, 3)))
             weights = self.gate(shared.mean(dim=(2, 3)))  # [B, branches]
         stacked = torch.stack(list(logits.values()), dim=1)  # [B, branches, C]
-        ensemble = (weights.float().unsqueeze(2) * stacked.float()).sum(dim=1)
+        ensemble = (losses.upcast(weights).unsqueeze(2) * losses.upcast(stacked)).sum(dim=1)
         ensemble_ce = losses.cross_entropy(ensemble, labels).mean()
         parts = taught(logits, labels, ensemble, self.config)
         own = torch.stack([parts[f"{name}/loss"] for name in self.names]).sum()
