@@ -48,7 +48,7 @@ class Assistant(Strict):
 
     It is the target of its group up to itself (``Group.up_to``), taught by a method. ``teachers``:
     by name the path of each one's weights. ``starts_from``: the last of them; all others went into
-    it. ``code``: where the method is written.
+    it.
     """
 
     dataset: str
@@ -59,7 +59,6 @@ class Assistant(Strict):
     seed: NonNegativeInt
     teachers: dict[Name, str]
     starts_from: str
-    code: str
 
 
 class Cell(Strict):
@@ -67,8 +66,7 @@ class Cell(Strict):
 
     ``study``: the folder of its results, and what has its stages. ``teachers``: networks that are
     trained before, by name the path of each one's weights. ``starts_from``: the last of these, of
-    which the others are ancestors; where there is none, the data's manifest. ``code``: where the
-    method is written.
+    which the others are ancestors; where there is none, the data's manifest.
     """
 
     study: Name
@@ -79,7 +77,6 @@ class Cell(Strict):
     seed: NonNegativeInt
     teachers: dict[Name, str]
     starts_from: str
-    code: str
 
 
 class Cells(Strict):

@@ -9,7 +9,7 @@ generated.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Self
@@ -19,16 +19,13 @@ from pydantic import Field, NonNegativeInt, model_validator
 from orc_repro.cells import Assistant, Cell, Cells, Dataset, Pivot, Study
 from orc_repro.config import FolderData, Group, ImagenetData, Params, load_params
 from orc_repro.errors import UserError, one_line
-from orc_repro.fingerprint import METHOD_CODE
 from orc_repro.given.declaration import GivenWeights
-from orc_repro.pipelines import pipeline_of, pipeline_text
-from orc_repro.pools import GENERATED, add, into_pools, left_behind, refuse_shared_stages, remove
-from orc_repro.project import ASSISTANTS, LISTINGS, PIVOTS, POOLS, PREPARED
+from orc_repro.pipelines import header_of, pipeline_of, write_pipeline
+from orc_repro.pools import add, into_pools, left_behind, refuse_shared_stages, remove
+from orc_repro.project import ASSISTANTS, DEFAULT, LISTINGS, PIVOTS, POOLS, PREPARED
 from orc_repro.report.paper import Paper
 from orc_repro.validation import LONGEST_NAME, Strict, is_name, parse
 from orc_repro.yaml_files import read_yaml, write_yaml
-
-HEADER = GENERATED + " from {source}; edit that, not this."
 
 
 class PivotDeclaration(Strict):
@@ -122,7 +119,6 @@ def expand(declaration: Declaration, params: Params, study: str | None) -> Cells
                     seed=seed,
                     teachers=teachers,
                     starts_from=_last(teachers, row.dataset),
-                    code=_code_of(params, method),
                 )
                 add(found.cells, slug(row.dataset, group, method, f"s{seed}"), cell)
     return found
@@ -193,7 +189,6 @@ def _assistant(row: Row, method: str, name: str, chain: Group, params: Params, f
         seed=seed,
         teachers=teachers,
         starts_from=_last(teachers, row.dataset),
-        code=_code_of(params, method),
     )
     add(found.assistants, key, assistant)
     return (ASSISTANTS / f"{key}.safetensors").as_posix()
@@ -204,17 +199,14 @@ def _last(teachers: Mapping[str, str], dataset: str) -> str:
     return [manifest, *teachers.values()][-1]
 
 
-def _code_of(params: Params, method: str) -> str:
-    return f"orc_repro/{METHOD_CODE[params.methods[method].kind]}"
-
-
 def _input_of(params: Params, dataset: str) -> str:
     config = params.data[dataset]
     if isinstance(config, ImagenetData):
         # DVC would hash every file of the folder whenever it looks.
         return (LISTINGS / f"{dataset}.json").as_posix()
-    # DVC's stage has one dependency per dataset; sources that are not folders have their reader.
-    return config.root if isinstance(config, FolderData) else "orc_repro/data/__init__.py"
+    # DVC's stage has one dependency for each dataset; where there are no files, one that never
+    # changes.
+    return config.root if isinstance(config, FolderData) else "orc_repro/py.typed"
 
 
 def planned(params: Params, root: Path = Path("studies")) -> dict[Path, Cells]:
@@ -250,26 +242,40 @@ def planned(params: Params, root: Path = Path("studies")) -> dict[Path, Cells]:
     return found | pools
 
 
-def plan(root: Path = Path("studies"), params_path: Path = Path("params.yaml")) -> list[str]:
-    """Write every ``cells.yaml`` and pipeline; returns a line for each study and pool.
+def plan(
+    root: Path = Path("studies"),
+    params_path: Path = Path("params.yaml"),
+    wanted: Collection[Path] = (),
+) -> list[str]:
+    """Write every ``cells.yaml``, and pipelines; remove what it wrote for pools that are gone.
 
-    What it once wrote for a pool that no study declares any more is removed.
+    Args:
+        root: the folder of the studies.
+        params_path: the parameters.
+        wanted: studies whose pipelines, and those of their pools, are written; besides these the
+            default study's is, and those that are there already.
+
+    Returns:
+        A line for each study and pool.
     """
     params = load_params(params_path)
     lines = []
     found = planned(params, root)
+    shown = {
+        root / POOLS / cell.dataset
+        for folder in wanted
+        if folder in found
+        for cell in found[folder].cells.values()
+    }
     for folder, cells in found.items():
         Study(params, cells, folder)
         folder.mkdir(parents=True, exist_ok=True)
-        source = (
-            folder / "study.yaml" if (folder / "study.yaml").exists() else root / "*/study.yaml"
-        )
-        header = HEADER.format(source=source.as_posix())
         path = folder / "cells.yaml"
         before = path.read_bytes() if path.exists() else b""
-        write_yaml(path, cells.model_dump(mode="json", exclude_none=True), header)
+        write_yaml(path, cells.model_dump(mode="json", exclude_none=True), header_of(folder))
         pipeline = pipeline_of(folder)
-        pipeline.write_text(f"# {header}\n{pipeline_text(folder, cells)}", encoding="utf-8")
+        if folder.name == DEFAULT or folder in shown.union(wanted) or pipeline.exists():
+            write_pipeline(folder, cells)
         state = "up to date" if path.read_bytes() == before else "written"
         lines.append(f"{path}: {len(cells.cells)} cells, {len(cells.pivots)} pivots, {state}")
     left = left_behind(root, found)

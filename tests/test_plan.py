@@ -51,11 +51,7 @@ def test_a_cell_for_each_method_and_seed_and_one_pivot_for_all(params: Params) -
     ce, orc = cells.cells["digits-r26-r8-ce-s0"], cells.cells["digits-r26-r8-orc-s5"]
     assert (ce.teachers, ce.starts_from) == ({}, "data/prepared/digits/manifest.json")
     assert (orc.teachers, orc.starts_from) == ({"resnet26": PIVOT}, PIVOT)
-    assert (ce.study, ce.code, orc.code) == (
-        "mine",
-        "orc_repro/distill/ce.py",
-        "orc_repro/distill/orc",
-    )
+    assert ce.study == "mine"
 
 
 def test_a_pivot_from_elsewhere_is_another_one_and_what_is_trained_is_declared_as_ever(

@@ -23,6 +23,7 @@ from orc_repro.memory import is_out_of_memory
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "plan": declaring.plan_command,
+    "probe": declaring.probe_command,
     "prepare": declaring.prepare_command,
     "list": declaring.list_command,
     "subset": declaring.subset_command,

@@ -10,14 +10,43 @@ import typer
 from orc_repro.cells import DEFAULT_STUDY, load_study
 from orc_repro.cli.options import StudyOption
 from orc_repro.errors import UserError, one_line
+from orc_repro.studies import find_study
 
 
-def plan_command() -> None:
-    """Expand every study's declaration into cells.yaml and dvc.yaml, and the pools they share."""
+def plan_command(
+    studies: Annotated[
+        list[str] | None, typer.Argument(help="Write the DVC pipelines of these, too.")
+    ] = None,
+) -> None:
+    """Expand every study's declaration into cells.yaml, and the pools that studies share."""
     from orc_repro.plan import plan
 
-    for line in plan():
+    for line in plan(wanted=[find_study(study) for study in studies or ()]):
         print(line)
+
+
+def probe_command(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Probes, as method/kd: run these, write nothing.")
+    ] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option("--study", help="Write what its stages depend on; runs no probe."),
+    ] = None,
+) -> None:
+    """Run the code on tiny data, and write a digest of what each part of it computes."""
+    from orc_repro.probes.behaviour import DIGESTS, probe, read_digests, run_probes
+    from orc_repro.probes.entries import write_behaviour
+
+    if study is not None:
+        print(f"{write_behaviour(load_study(find_study(study)))}: written")
+    elif names:
+        before = read_digests()
+        for name, value in run_probes(names).items():
+            print(f"{name}: {'as before' if before.get(name) == value else 'changed'} ({value})")
+    else:
+        changed = probe()
+        print(f"{DIGESTS.name}: changed: {', '.join(changed)}" if changed else "as before")
 
 
 def prepare_command(

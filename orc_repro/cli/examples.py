@@ -10,7 +10,11 @@ FIRST = ("orc-repro run --workers 2", "orc-repro table", "orc-repro train --help
 """For ``orc-repro --help``: what to begin with."""
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
-    "plan": ("orc-repro plan",),
+    "plan": ("orc-repro plan", "orc-repro plan table02"),
+    "probe": (
+        "orc-repro probe",
+        "orc-repro probe method/kd network/resnet8",
+    ),
     "prepare": (
         "orc-repro prepare digits",
         "orc-repro prepare cifar100 --study table02",

@@ -105,8 +105,12 @@ def train_command(
 
 def _runs_side_by_side(processes: int | None, device: str) -> bool:
     """Start this command again on several processes, if so many are wanted; False for one."""
+    from orc_repro.probes.behaviour import ensure_current
+    from orc_repro.processes.joining import started_by_torchrun
     from orc_repro.processes.launch import run_side_by_side
 
+    if not started_by_torchrun():
+        ensure_current()
     wanted = load_params().train
     count = wanted.processes if processes is None else processes
     return run_side_by_side(count, wanted.max_restarts, device, sys.argv[1:])
@@ -119,9 +123,12 @@ def search_command(
     worker: Annotated[bool, typer.Option("--worker", hidden=True)] = False,
 ) -> None:
     """Search parameters as a file in studies/search says; the same command goes on with it."""
+    from orc_repro.probes.behaviour import ensure_current
     from orc_repro.search.answer import answer
     from orc_repro.search.work import Worker, work_side_by_side
 
+    if not worker:
+        ensure_current()
     one = Worker(search, device)  # whatever is wrong is found before anything is started
     if workers == 1 or worker:
         one.run()

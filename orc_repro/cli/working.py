@@ -32,7 +32,13 @@ def run_command(
     ] = None,
 ) -> None:
     """Run a study's pipeline through DVC; a signal ends all of it in order, to be continued."""
-    from orc_repro.stages.jobs import ends_of, find_jobs, jobs_of, with_all_before
+    from orc_repro.stages.jobs import (
+        ends_of,
+        find_jobs,
+        jobs_of,
+        with_all_before,
+        write_pipelines_of,
+    )
     from orc_repro.stages.pipeline import run_pipeline
     from orc_repro.stages.prepare import refresh_listings
     from orc_repro.stages.workers import run_side_by_side
@@ -40,6 +46,7 @@ def run_command(
     jobs = jobs_of(study)
     named = find_jobs(jobs, targets) if targets else ends_of(jobs)
     refresh_listings(load_study(study).params, with_all_before(named, jobs))
+    write_pipelines_of(jobs)
     if workers is None:
         run_pipeline([job.address for job in named])
     else:
@@ -58,6 +65,7 @@ def queue_command(
     show: Annotated[bool, typer.Option("--list", help="Show the queue, and do nothing.")] = False,
 ) -> None:
     """Work off the cells of all studies, the most wanted first, and without DVC."""
+    from orc_repro.probes.behaviour import ensure_current
     from orc_repro.queue.order import read_entries, shared
     from orc_repro.queue.show import lines
     from orc_repro.queue.work import work
@@ -68,6 +76,8 @@ def queue_command(
     part = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", share)
     if part is None or int(part[1]) > int(part[2]):
         raise UserError(f"--share is '{one_line(share)}'; it must be I/N, as 2/3")
+    if not show:
+        ensure_current()
     entries = shared(read_entries(study or [], load_params()), int(part[1]), int(part[2]))
     print("\n".join(lines(entries) if show else work(entries, device, minutes)))
 

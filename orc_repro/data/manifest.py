@@ -76,6 +76,12 @@ class Manifest:
         return digest(asdict(self))
 
     @property
+    def content_digest(self) -> str:
+        """SHA-256 of the images, labels and classes, whatever the set is called and came from."""
+        names = ("dataset", "source", "version", "split_seed", "validation_fraction")
+        return digest({key: value for key, value in asdict(self).items() if key not in names})
+
+    @property
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)

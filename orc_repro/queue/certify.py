@@ -23,13 +23,14 @@ from orc_repro.files import PARTIAL
 from orc_repro.fingerprint import file_digest
 from orc_repro.instructions import use_portable_for
 from orc_repro.pipelines import pipeline_of
+from orc_repro.probes.entries import write_behaviour
 from orc_repro.project import PREPARED, WEIGHTS, evaluated, run_folder
 from orc_repro.queue.known import is_md5
 from orc_repro.queue.order import Entry
 from orc_repro.queue.standing import identity_of
 from orc_repro.queue.verify import outputs_of
 from orc_repro.queue.work import Studies, recipes_of, stages_of
-from orc_repro.stages.jobs import Job
+from orc_repro.stages.jobs import Job, write_pipelines_of
 from orc_repro.stages.predictions import evaluate_and_keep
 from orc_repro.stages.prepare import prepare
 from orc_repro.tracking.outcome import read_outcome
@@ -59,6 +60,9 @@ def certify(entries: Sequence[Entry]) -> list[str]:
             sound.add(job.address)
             new.append(job.address)
     if new:
+        for owner in set(owners.values()):
+            write_behaviour(studies[owner])
+        write_pipelines_of(owners)
         _dvc("commit", "--force", *new)
     left = len([job for job in waiting if job.address not in sound])
     return [*lines, f"{len(new)} stages are DVC's now; {left} are not run, or not to their end"]

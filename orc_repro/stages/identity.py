@@ -1,4 +1,4 @@
-"""Who a run is: what it is made from, as a fingerprint and as a list that differences show in."""
+"""Identify a run: what it is made from, as a fingerprint and as values that can be compared."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import platform
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from orc_repro.config import AnyMethod, Group, Recipe
 from orc_repro.data.manifest import SPLITS, Manifest
 from orc_repro.data.photo_manifest import PhotoManifest
-from orc_repro.fingerprint import code_digest, code_files, digest
+from orc_repro.distill import METHODS
+from orc_repro.fingerprint import digest
+from orc_repro.probes.behaviour import digests_of
+from orc_repro.probes.catalogue import training_probes
 from orc_repro.tracking.description import (
     Description,
     chain_of,
@@ -28,10 +31,12 @@ from orc_repro.training.device import device_name
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a run is: its fingerprint and its row's, and how people call them.
+    """A run's content, which its fingerprint is of, and the names that it has.
 
-    ``command`` makes it again, ``shown_in`` is MLflow's experiment where that is another than
-    ``experiment``; neither is part of the fingerprint.
+    The fingerprint is of content alone: what the code computes, the data, the values of group,
+    recipe and method, the seed and the teachers' weights. Names are labels: of the study, the
+    cell, the experiment, the dataset, the group, the recipe and the method. ``command`` makes the
+    run again, ``shown_in`` is MLflow's experiment where that is another than ``experiment``.
     """
 
     study: str
@@ -47,36 +52,40 @@ class Identity:
     seed: int
     manifest: Manifest
     starts_from: str
+    stage: Literal["train", "pretrain", "assist"] = "train"
     command: str = ""
     shown_in: str = ""
 
     @property
     def row(self) -> str:
-        """Hash of everything that made the run but its seed and the code."""
+        """Hash the data and the values of group, recipe and method: all seeds have them alike."""
         return digest(
             {
-                "dataset": self.dataset,
-                "data": self.manifest.digest,
+                "data": self.manifest.content_digest,
                 "group": self.group.model_dump(mode="json"),
                 "recipe": self.recipe.model_dump(mode="json"),
                 "method": self.method.model_dump(mode="json"),
-                "method_name": self.method_name,
-                "experiment": self.experiment,
             }
         )[:32]
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that made the run: the row, the seed, the pivot and the code."""
+        """Hash the row, the seed, the teachers' weights and what the code computes."""
         return digest(
             {
                 "row": self.row,
-                "key": self.key,
                 "seed": self.seed,
                 "starts_from": self.starts_from,
-                "code": code_digest(self.method.kind, photos=self._photos),
+                "behaviour": self.behaviour,
             }
         )[:32]
+
+    @property
+    def behaviour(self) -> dict[str, str]:
+        """Return the digest of each probe that the run depends on, by name."""
+        networks = METHODS[self.method.kind].networks_of(self.group, self.method)
+        form = self.manifest.form if isinstance(self.manifest, PhotoManifest) else None
+        return digests_of(training_probes(self.stage, networks, self.method, self.recipe, form))
 
     @property
     def made_from(self) -> dict[str, str]:
@@ -84,12 +93,7 @@ class Identity:
         config = self.resolved_config()
         config.pop("fingerprint")
         parts = dict(pair for key, value in config.items() for pair in flat(key, value))
-        code = code_files(self.method.kind, photos=self._photos)
-        return parts | {f"code of {name}": found for name, found in code.items()}
-
-    @property
-    def _photos(self) -> bool:
-        return isinstance(self.manifest, PhotoManifest)
+        return parts | {f"behaviour of {name}": value for name, value in self.behaviour.items()}
 
     def made_with(self, device: torch.device) -> dict[str, str]:
         """What else can change a result's last bits; and the commit."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orc_repro.cells import Cells
 from orc_repro.errors import UserError, one_line
-from orc_repro.pipelines import pipeline_of
+from orc_repro.pipelines import pipeline_of, write_pipeline
 from orc_repro.project import ASSISTANTS, PIVOTS, POOLS
 from orc_repro.validation import parse
 from orc_repro.yaml_files import read_yaml
@@ -63,6 +63,12 @@ def jobs_of_cells(folder: Path) -> list[Job]:
             jobs[train] = Job(train, frozenset({prepare, first}))
             jobs[evaluate] = Job(evaluate, frozenset({train}))
     return list(jobs.values())
+
+
+def write_pipelines_of(jobs: Iterable[Job]) -> None:
+    """Write the ``dvc.yaml`` of every stage, where it is missing or not as it should be."""
+    for file in {Path(job.address.rpartition(":")[0]) for job in jobs} - {Path("dvc.yaml")}:
+        write_pipeline(file.parent, _read(file.parent))
 
 
 def _read(folder: Path) -> Cells:

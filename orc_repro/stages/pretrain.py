@@ -47,6 +47,7 @@ def identify_pivot(study: Study, key: str, weights: Path | None = None) -> Ident
         seed=pivot.seed,
         manifest=manifest_of(pivot.dataset),
         starts_from="random weights" if file is None else file_digest(file),
+        stage="pretrain",
         command=f"orc-repro pretrain {key}{study_option(study)}",
     )
 
@@ -69,6 +70,7 @@ def identify_assistant(study: Study, key: str) -> Identity:
         seed=assistant.seed,
         manifest=manifest_of(assistant.dataset),
         starts_from=digest_of(assistant.teachers),
+        stage="assist",
         command=f"orc-repro assist {key}{study_option(study)}",
     )
 

@@ -14,7 +14,7 @@ from orc_repro.data.manifest import Manifest
 from orc_repro.distill import METHODS, build_method
 from orc_repro.errors import UserError
 from orc_repro.files import write_json
-from orc_repro.fingerprint import digest, file_digest
+from orc_repro.fingerprint import digest, file_digest, file_md5
 from orc_repro.processes.batch_norm import over_whole_batches
 from orc_repro.processes.joining import join
 from orc_repro.project import ROLES, WEIGHTS, trained
@@ -56,12 +56,19 @@ def study_option(study: Study) -> str:
 
 
 def digest_of(teachers: Mapping[str, str]) -> str:
-    """One hash over the weights that a run's teachers start with; they need not be there."""
+    """Hash the weights that a run's teachers start with; they need not be there.
+
+    By MD5, so that a clone without the weights can compute it from ``dvc.lock``.
+    """
     files = [Path(path) for path in teachers.values()]
     if not files or not all(file.exists() for file in files):
         return "random weights"
-    found = [file_digest(file) for file in files]
-    return found[0] if len(found) == 1 else digest(dict(zip(teachers, found, strict=True)))
+    return digest_of_weights(dict(zip(teachers, map(file_md5, files), strict=True)))
+
+
+def digest_of_weights(hashes: Mapping[str, str]) -> str:
+    """Return one hash over the MD5 of each teacher's weights, by name."""
+    return next(iter(hashes.values())) if len(hashes) == 1 else digest(dict(hashes))
 
 
 def load_teachers(networks: Mapping[str, nn.Module], teachers: Mapping[str, str]) -> None:

@@ -21,7 +21,7 @@ def test_training_alone_is_beside_it_in_a_study_that_does_not_have_that(
     monkeypatch.chdir(tmp_path)
     cell = Cell(
         study="cifar10-3k", dataset="cifar10-3k", group="r20-r8", method="orc", recipe="scaled",
-        seed=3, teachers={}, starts_from="", code="",
+        seed=3, teachers={}, starts_from="",
     )  # fmt: skip
     key, alone = "cifar10-3k-r20-r8-orc-s3", "cifar10-3k-r20-r8-ce-s3"
     cells = Cells(title="", experiment="", datasets={}, pivots={}, assistants={}, cells={key: cell})

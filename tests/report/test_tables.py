@@ -59,7 +59,7 @@ def cells_of(*methods: str, seeds: int = 2) -> Cells:
         cells={
             f"{method}-s{seed}": Cell(
                 study="s", dataset="digits", group="g", method=method, recipe="short", seed=seed,
-                teachers={}, starts_from="x", code="c",
+                teachers={}, starts_from="x",
             )
             for method in methods
             for seed in range(seeds)

@@ -11,8 +11,6 @@ import torch
 from orc_repro.config import ImagenetData, Params, load_params
 from orc_repro.data.streaming import StreamedImages
 from orc_repro.errors import UserError
-from orc_repro.fingerprint import CODE, PHOTOS_CODE, code_files
-from orc_repro.pipelines import PREPARE, PREPARE_PHOTOS
 from orc_repro.stages.jobs import Job
 from orc_repro.stages.prepare import listing_of, prepare, refresh_listings, write_listing
 from orc_repro.stages.run import manifest_of, open_split
@@ -94,26 +92,9 @@ def test_other_sources_have_no_listing(tmp_path: Path, monkeypatch: pytest.Monke
         write_listing(params, "nothing")
 
 
-def test_code_that_reads_photographs_is_part_of_their_runs_alone() -> None:
-    assert set(code_files("ce", photos=True)) - set(code_files("ce")) == set(PHOTOS_CODE)
-    for path, photos in (("studies/pools/imagenet/dvc.yaml", True), ("dvc.yaml", False)):
-        stages = read_yaml(ROOT / path)["stages"]
-        for stage, code in (
-            ("prepare", (*PREPARE, *PREPARE_PHOTOS) if photos else PREPARE),
-            ("train", (*CODE, *PHOTOS_CODE) if photos else CODE),
-        ):
-            deps = [d for d in stages[stage]["do"]["deps"] if d.startswith("orc_repro/")]
-            assert deps == [f"orc_repro/{part}" for part in code]
+def test_dvc_watches_a_listing_in_the_place_of_the_photographs() -> None:
     cells = read_yaml(ROOT / "studies/pools/imagenet/cells.yaml")
     assert cells["datasets"]["imagenet"] == {"input": "data/listings/imagenet.json"}
-
-
-def test_every_module_that_reads_photographs_is_in_a_list() -> None:
-    data = ROOT / "orc_repro" / "data"
-    listed = {*CODE, *PHOTOS_CODE, *PREPARE, *PREPARE_PHOTOS}
-    # A package's words, and what makes folders of images before anything reads them.
-    beside = {"data/__init__.py", "data/subset.py"}
-    assert {f"data/{path.name}" for path in data.glob("*.py")} - beside <= listed
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def cell(method: str, **teachers: str) -> Cell:
     return Cell(
         study="p", dataset="d", group="r26-r8", method=method, recipe="scaled", seed=0,
         teachers={name: f"weights/{path}.safetensors" for name, path in teachers.items()},
-        starts_from="", code="",
+        starts_from="",
     )  # fmt: skip
 
 
