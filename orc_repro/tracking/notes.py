@@ -52,12 +52,12 @@ def row_note(
 
 def spoken(summary: Summary) -> str:
     """``97.31 ± 0.42 % (n = 3, 95 % interval 96.27 to 98.35)``."""
-    if summary.sd is None or summary.low is None or summary.high is None:
+    if summary.sd is None:
         return f"{summary.mean:.2f} % (n = 1)"
-    return (
-        f"{summary.mean:.2f} ± {summary.sd:.2f} %"
-        f" (n = {summary.n}, 95 % interval {summary.low:.2f} to {summary.high:.2f})"
-    )
+    bounds = ""
+    if summary.low is not None and summary.high is not None:
+        bounds = f", 95 % interval {summary.low:.2f} to {summary.high:.2f}"
+    return f"{summary.mean:.2f} ± {summary.sd:.2f} % (n = {summary.n}{bounds})"
 
 
 def quotation(cell: Cell) -> str:
