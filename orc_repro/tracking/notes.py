@@ -61,11 +61,12 @@ def spoken(summary: Summary) -> str:
 
 
 def quotation(cell: Cell) -> str:
-    """A published number, what it measures, where it stands and how sure it is."""
+    """Return a published number, what it measures, where it stands and how far to trust it."""
     low_high = "" if cell.range is None else f"{cell.range[0]:g} to {cell.range[1]:g}"
     number = low_high if cell.value is None else f"{cell.value:g}"
     metric = (cell.metric or "").removesuffix("_percent").replace("_", " ")
-    return f"{number} % {metric} ({cell.row}, `{cell.table}`, {cell.confidence})"
+    remark = f", {cell.protocol_remark}" if cell.protocol_remark else ""
+    return f"{number} % {metric} ({cell.row}, `{cell.table}`, {cell.confidence}{remark})"
 
 
 def _dataset(about: Description) -> str:

@@ -92,3 +92,13 @@ def test_a_claim_of_cells_by_another_protocol_says_so() -> None:
     of = paper(tables=["own"], names=NAMES)
     (line,) = columns_of(comparison(*rows), tables=(claims_of(ORDER),), of=of).claims
     assert line.flags == ("epochs 15, not 240",)
+
+
+def test_a_claim_of_an_unknown_protocol_says_so() -> None:
+    rows = (runs_of("orc", *SEEDS), runs_of("orc-fixed", *SEEDS))
+    of = paper(tables=["own"], names=NAMES)
+    tables = (claims_of(ORDER | {"protocol": None}),)
+    (line,) = columns_of(comparison(*rows), tables=tables, of=of).claims
+    assert line.flags == ("claims of own: protocol unknown or different",)
+    (line,) = columns_of(comparison(row("orc"), row("orc-fixed")), tables=tables, of=of).claims
+    assert line.flags == ()
