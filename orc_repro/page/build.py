@@ -19,14 +19,12 @@ from orc_repro.files import write_atomically
 from orc_repro.page import drawing
 from orc_repro.page.cost import Cost, costs
 from orc_repro.page.files import (
-    Runs,
     Studied,
     class_files,
     cost_file,
     cost_source,
     draw_pictures,
     is_of_the_run,
-    read_runs,
     read_studies,
     role_files,
 )
@@ -36,6 +34,7 @@ from orc_repro.progress import Work
 from orc_repro.project import REPORTS, evaluated, reports
 from orc_repro.report.markdown import NOT_RUN, interval, spread
 from orc_repro.report.results import read_result
+from orc_repro.report.runs import Runs, read_runs
 from orc_repro.report.tables import Comparison, MethodRow
 
 PAGE = REPORTS / "index.html"

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from orc_repro.cells import Cell, Cells
 from orc_repro.config import Params, load_params
+from orc_repro.csv_files import csv_text
 from orc_repro.errors import UserError
 from orc_repro.files import write_atomically
 from orc_repro.page import drawing
@@ -24,13 +25,11 @@ from orc_repro.progress import Work
 from orc_repro.project import REPORTS, ROLES, evaluated, trained
 from orc_repro.report.markdown import interval, spread
 from orc_repro.report.results import History, read_result
+from orc_repro.report.runs import Runs
 from orc_repro.report.tables import Comparison, comparisons
 from orc_repro.stages.roles import read_roles
 from orc_repro.validation import parse, read_json
 from orc_repro.yaml_files import read_yaml
-
-Runs = dict[str, dict[str, str]]
-"""By fingerprint, a row of ``runs.csv``."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +55,6 @@ def read_studies(root: Path = Path("studies")) -> list[Studied]:
         }
         found.append(Studied(folder, cells, tuple(comparisons(cells, results))))
     return found
-
-
-def read_runs() -> Runs:
-    """The runs that ``runs.csv`` tells of."""
-    path = REPORTS / "runs.csv"
-    if not path.exists():
-        return {}
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    return {str(row["fingerprint"]): {str(k): v for k, v in row.items()}
-            for row in table.to_dict("records")}  # fmt: skip
 
 
 def role_files(key: str, cell: Cell) -> tuple[Path, Path]:
@@ -178,7 +167,7 @@ def _draw(
     files: tuple[Path, Path], fingerprint: str, frame: pd.DataFrame, figure: Callable[[], Figure]
 ) -> None:
     picture, numbers = files
-    text = frame.to_csv(index=False, lineterminator="\n")
+    text = csv_text(frame)
     drawn_from = drawing.source(fingerprint, text)
     if not (numbers.exists() and drawing.is_drawn_from(picture, drawn_from)):
         drawing.save(figure(), picture, drawn_from)

@@ -15,14 +15,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveFloat, model_validator
 
 from orc_repro.errors import UserError, one_line
-from orc_repro.validation import Name, Strict, parse
+from orc_repro.validation import Name, Percent, Strict, parse
 from orc_repro.yaml_files import read_yaml
 
 Metric = Literal[
     "top1_accuracy_percent", "top1_error_percent", "top5_accuracy_percent", "top5_error_percent"
 ]
 Confidence = Literal["stated", "quoted", "secondary", "inferred", "doubted", "unknown"]
-Percent = Annotated[float, Field(ge=0, le=100)]
 Protocol = Literal["table"]
 """``table``: by the protocol of the table that has it."""
 Text = Annotated[str, Field(min_length=1)]

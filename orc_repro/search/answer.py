@@ -16,6 +16,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from orc_repro.config import load_params
+from orc_repro.csv_files import csv_text
 from orc_repro.errors import UserError
 from orc_repro.files import write_atomically
 from orc_repro.project import REPORTS
@@ -51,7 +52,7 @@ def answer(path: Path, device: str = "auto") -> Path:
     best = max(complete, key=lambda trial: (trial.values[0], -trial.number))
     folder = REPORTS / "studies" / name
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "trials.csv", trial_table(study.trials).to_csv(index=False))
+    _write(folder / "trials.csv", csv_text(trial_table(study.trials)))
     again = on_fresh_seeds(search, name, params, best.params, "best, again", device)
     control = on_fresh_seeds(search, name, params, first, "params.yaml, again", device)
     header = f"Trial {best.number} of {name}; `orc-repro promote {path}` puts it into params.yaml."

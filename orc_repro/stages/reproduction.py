@@ -9,9 +9,9 @@ from orc_repro.cells import Cells
 from orc_repro.config import Params, load_params
 from orc_repro.errors import UserError
 from orc_repro.files import write_atomically
-from orc_repro.page.files import read_runs
 from orc_repro.project import POOLS, evaluated, trained
 from orc_repro.report.results import History, Result, read_results
+from orc_repro.report.runs import read_runs
 from orc_repro.validation import parse, read_json
 from orc_repro.verdicts import account, page, teachers
 from orc_repro.verdicts.claims import CLAIMS, Claims, load_claims
