@@ -191,7 +191,7 @@ def classes_of(key: str, cells: Cells, params: Params) -> pd.DataFrame | None:
         beside
         for other in named
         if (beside := read_result(other, evaluated(cell.study))) is not None
-        and beside.recipe == cell.recipe
+        and (beside.recipe, beside.classes) == (cell.recipe, result.classes)
     ]
     return class_frame(result, alone[0] if alone else None).round(4)
 

@@ -107,10 +107,25 @@ class Result(Strict):
     role_changes: Count
     not_finite: tuple[str, ...]
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.target_name not in self.networks:
+            raise ValueError(f"networks has no target '{self.target_name}'")
+        by_class = [n.class_top1 for net in self.networks.values() for n in (net.last, net.best)]
+        by_class += [self.pivot_before_class_top1] if self.pivot_before_class_top1 else []
+        if len({len(accuracies) for accuracies in by_class}) > 1:
+            raise ValueError("the networks have several numbers of classes")
+        return self
+
     @property
     def target(self) -> NetworkResult:
         """The reported network."""
         return self.networks[self.target_name]
+
+    @property
+    def classes(self) -> int:
+        """How many classes have an accuracy of their own."""
+        return len(self.target.last.class_top1)
 
 
 def read_result(cell: str, folder: Path) -> Result | None:

@@ -168,7 +168,7 @@ def _draw(comparison: Comparison, title: str, found: Mapping[str, Curves], folde
     stem = f"{comparison.dataset}-{comparison.group}"
     figures.save(figures.validation_curves(histories, title), folder / f"{stem}-validation.svg")
     for method, seeds in histories.items():
-        if any(key.startswith("role/share_") for key in seeds[0][0]):
+        if any(key.startswith(figures.SHARE) for seed in seeds for key in seed[0]):
             drawn = figures.role_shares(seeds, f"{title}, {method}")
             figures.save(drawn, folder / f"{stem}-{method}-roles.svg")
 

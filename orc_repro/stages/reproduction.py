@@ -10,7 +10,7 @@ from orc_repro.config import Params, load_params
 from orc_repro.errors import UserError
 from orc_repro.files import write_atomically
 from orc_repro.project import POOLS, evaluated, trained
-from orc_repro.report.results import History, Result, read_results
+from orc_repro.report.results import VALIDATION_TOP1, History, Result, read_results
 from orc_repro.report.runs import read_runs
 from orc_repro.validation import parse, read_json
 from orc_repro.verdicts import account, page, teachers
@@ -74,7 +74,7 @@ def validation_accuracies(results: Sequence[Result]) -> dict[str, float]:
     found = {}
     for result in results:
         history = read_json(History, trained(result.dataset) / f"{result.cell}.json")
-        found[result.fingerprint] = history.epochs[-1]["val/top1"] or 0.0
+        found[result.fingerprint] = history.epochs[-1][VALIDATION_TOP1] or 0.0
     return found
 
 
