@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from orc_repro.cells import Cell, Cells
+from orc_repro.cells import Cell, Cells, Study, load_cells
 from orc_repro.config import Params, load_params
 from orc_repro.csv_files import csv_text
 from orc_repro.errors import UserError
@@ -28,8 +28,7 @@ from orc_repro.report.results import History, read_result
 from orc_repro.report.runs import Runs
 from orc_repro.report.tables import Comparison, comparisons
 from orc_repro.stages.roles import read_roles
-from orc_repro.validation import parse, read_json
-from orc_repro.yaml_files import read_yaml
+from orc_repro.validation import read_json
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,16 @@ class Studied:
 
 
 def read_studies(root: Path = Path("studies")) -> list[Studied]:
-    """Every study, the default one first."""
+    """Return every study, the default one first.
+
+    Raises:
+        UserError: a file is damaged, or a study names what ``params.yaml`` does not have.
+    """
+    params = load_params()
     folders = [path.parent for path in root.glob("*/study.yaml")]
     found = []
     for folder in sorted(folders, key=lambda folder: (folder.name != "default", folder.name)):
-        path = folder / "cells.yaml"
-        cells = parse(Cells, read_yaml(path), str(path))
+        cells = Study(params, load_cells(folder), folder).cells
         results = {
             key: result
             for key, cell in cells.cells.items()

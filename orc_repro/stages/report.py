@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from orc_repro.cells import Cells, Study
+from orc_repro.cells import Study, load_study
 from orc_repro.config import Params, architecture_of, load_params
 from orc_repro.csv_files import csv_text
 from orc_repro.files import write_atomically, write_json
@@ -42,8 +42,7 @@ def report(study: Path, to: Path | None = None) -> Path:
     Returns:
         the folder written to.
     """
-    path = study / "cells.yaml"
-    cells = parse(Cells, read_yaml(path), str(path))
+    cells = load_study(study).cells
     path = study / "study.yaml"
     paper = parse(Declaration, read_yaml(path), str(path)).paper
     folder = to or reports(study.resolve().name)

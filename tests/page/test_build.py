@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import html5lib
 import pandas as pd
 import pytest
+import yaml
 
 from orc_repro.errors import UserError
 from orc_repro.page.build import PAGE, check_page, every_study, write_page
 from orc_repro.page.files import drawn_of, read_studies
 from orc_repro.report.results import read_result
+from orc_repro.stages.report import report
 from tests.page.site import KEY, add_study_without_results, make
 from tests.project import ROOT
 
@@ -146,6 +149,21 @@ def test_accuracies_by_class_are_drawn_from_results_alone(site: Path) -> None:
             Path(f"reports/numbers/default/{KEY}-classes.csv"),
         ],
     }
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [("methods", "kd"), ("groups", "r20-r8"), ("recipes", "digits"), ("data", "digits")],
+)
+def test_a_name_that_params_yaml_lost_is_told_in_a_sentence(
+    site: Path, section: str, name: str
+) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    params[section]["renamed"] = params[section].pop(name)
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    for command in (write_page, check_page, partial(report, Path("studies/default"))):
+        with pytest.raises(UserError, match=f"names '{name}', which params.yaml's {section}"):
+            command()
 
 
 def test_role_changes_of_another_run_are_not_drawn(site: Path) -> None:
