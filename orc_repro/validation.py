@@ -29,6 +29,11 @@ def _without_dots(name: str) -> str:
 # A name in params.yaml.
 Key = Annotated[Name, AfterValidator(_without_dots)]
 
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+# Milliseconds since 1970, up to the last year that a date can have.
+TimeMs = Annotated[int, Field(ge=0, lt=253_402_300_800_000)]
+
 _SHOWN = Repr()  # a value nested without end is shown to a certain depth
 _SHOWN.maxstring = _SHOWN.maxother = 80
 
@@ -100,7 +105,7 @@ def _sentence(finding: Any, content: dict[str, Any] | None) -> str:
         case "missing":
             return f"{path} is missing"
         case "value_error":
-            return one_line(f"{path}: {message}")
+            return one_line(f"{path}: {message}" if path else message)
         case "union_tag_invalid":
             context = finding["ctx"]
             kind = context["discriminator"].strip("'")

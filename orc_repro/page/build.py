@@ -19,23 +19,22 @@ from orc_repro.files import write_atomically
 from orc_repro.page import drawing
 from orc_repro.page.cost import Cost, costs
 from orc_repro.page.files import (
-    Runs,
     Studied,
     class_files,
     cost_file,
     cost_source,
     draw_pictures,
     is_of_the_run,
-    read_runs,
     read_studies,
     role_files,
 )
 from orc_repro.page.markup import from_markdown
-from orc_repro.page.pictures import Picture, Pictures, place_of
+from orc_repro.page.pictures import Picture, Pictures, link, place_of
 from orc_repro.progress import Work
 from orc_repro.project import REPORTS, evaluated, reports
 from orc_repro.report.markdown import NOT_RUN, interval, spread
 from orc_repro.report.results import read_result
+from orc_repro.report.runs import Runs, read_runs
 from orc_repro.report.tables import Comparison, MethodRow
 
 PAGE = REPORTS / "index.html"
@@ -106,7 +105,7 @@ def write_page(to: Path = PAGE, runs_at: str = UI, draw: Iterable[Path] = ()) ->
     with Work("pictures", sum(len(studied.cells.cells) for studied in drawn), "cells") as work:
         for studied in drawn:
             draw_pictures(studied, runs, work)
-    write_atomically(to, page_text(studies, runs, runs_at).encode())
+    write_atomically(to, page_text(studies, runs, runs_at, to.parent).encode())
     return to
 
 
@@ -135,9 +134,18 @@ def check_page() -> None:
         raise UserError(f"{PAGE} is not what the reports give; `orc-repro page` writes it")
 
 
-def page_text(studies: Iterable[Studied], runs: Runs, runs_at: str = UI) -> str:
-    """All of the page: studies that have results first."""
-    params, pictures, studies = load_params(), Pictures(), list(studies)
+def page_text(
+    studies: Iterable[Studied], runs: Runs, runs_at: str = UI, folder: Path = PAGE.parent
+) -> str:
+    """Return all of the page: studies that have results first.
+
+    Args:
+        studies: in the order of the page.
+        runs: rows of ``runs.csv``, by fingerprint.
+        runs_at: the address of an MLflow server.
+        folder: where the page is to lie; its links are relative to it.
+    """
+    params, pictures, studies = load_params(), Pictures(folder), list(studies)
     declared = {(cell.study, key) for s in studies for key, cell in s.cells.cells.items()}
     measured = [place for place in declared if read_result(place[1], evaluated(place[0]))]
     sections = [_section(studied, params, runs, pictures) for studied in studies]
@@ -153,8 +161,11 @@ def page_text(studies: Iterable[Studied], runs: Runs, runs_at: str = UI) -> str:
     template = environment.get_template("index.html.j2")
     return template.render(
         sections=sections,
-        vectors=pictures.vectors,
-        documents={name: told for name, told in DOCUMENTS.items() if (REPORTS / name).exists()},
+        documents=[
+            (name, link(REPORTS / name, folder), text)
+            for name, text in DOCUMENTS.items()
+            if (REPORTS / name).exists()
+        ],
         measured=len(measured),
         declared=len(declared),
         runs_at=runs_at.rstrip("/"),

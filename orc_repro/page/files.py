@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from orc_repro.cells import Cell, Cells
+from orc_repro.cells import Cell, Cells, Study, load_cells
 from orc_repro.config import Params, load_params
+from orc_repro.csv_files import csv_text
 from orc_repro.errors import UserError
 from orc_repro.files import write_atomically
 from orc_repro.page import drawing
@@ -24,13 +25,10 @@ from orc_repro.progress import Work
 from orc_repro.project import REPORTS, ROLES, evaluated, trained
 from orc_repro.report.markdown import interval, spread
 from orc_repro.report.results import History, read_result
+from orc_repro.report.runs import Runs
 from orc_repro.report.tables import Comparison, comparisons
 from orc_repro.stages.roles import read_roles
-from orc_repro.validation import parse, read_json
-from orc_repro.yaml_files import read_yaml
-
-Runs = dict[str, dict[str, str]]
-"""By fingerprint, a row of ``runs.csv``."""
+from orc_repro.validation import read_json
 
 
 @dataclass(frozen=True)
@@ -43,12 +41,16 @@ class Studied:
 
 
 def read_studies(root: Path = Path("studies")) -> list[Studied]:
-    """Every study, the default one first."""
+    """Return every study, the default one first.
+
+    Raises:
+        UserError: a file is damaged, or a study names what ``params.yaml`` does not have.
+    """
+    params = load_params()
     folders = [path.parent for path in root.glob("*/study.yaml")]
     found = []
     for folder in sorted(folders, key=lambda folder: (folder.name != "default", folder.name)):
-        path = folder / "cells.yaml"
-        cells = parse(Cells, read_yaml(path), str(path))
+        cells = Study(params, load_cells(folder), folder).cells
         results = {
             key: result
             for key, cell in cells.cells.items()
@@ -56,16 +58,6 @@ def read_studies(root: Path = Path("studies")) -> list[Studied]:
         }
         found.append(Studied(folder, cells, tuple(comparisons(cells, results))))
     return found
-
-
-def read_runs() -> Runs:
-    """The runs that ``runs.csv`` tells of."""
-    path = REPORTS / "runs.csv"
-    if not path.exists():
-        return {}
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    return {str(row["fingerprint"]): {str(k): v for k, v in row.items()}
-            for row in table.to_dict("records")}  # fmt: skip
 
 
 def role_files(key: str, cell: Cell) -> tuple[Path, Path]:
@@ -178,7 +170,7 @@ def _draw(
     files: tuple[Path, Path], fingerprint: str, frame: pd.DataFrame, figure: Callable[[], Figure]
 ) -> None:
     picture, numbers = files
-    text = frame.to_csv(index=False, lineterminator="\n")
+    text = csv_text(frame)
     drawn_from = drawing.source(fingerprint, text)
     if not (numbers.exists() and drawing.is_drawn_from(picture, drawn_from)):
         drawing.save(figure(), picture, drawn_from)
@@ -202,7 +194,7 @@ def classes_of(key: str, cells: Cells, params: Params) -> pd.DataFrame | None:
         beside
         for other in named
         if (beside := read_result(other, evaluated(cell.study))) is not None
-        and beside.recipe == cell.recipe
+        and (beside.recipe, beside.classes) == (cell.recipe, result.classes)
     ]
     return class_frame(result, alone[0] if alone else None).round(4)
 

@@ -17,14 +17,15 @@ def from_markdown(text: str, *, below: int, without: str = "", label: str = "") 
     """HTML of a report.
 
     Tables can be scrolled, by keyboard too, and say which cells are headings. Headings go one
-    level at a time. HTML in the text is shown as text, but for the line breaks within cells.
+    level at a time. HTML in the text is shown as text, but for the line breaks within cells. Images
+    in the text are links, so that the page asks nothing of anyone.
 
     Args:
         below: the level of the heading that the text stands under.
         without: a title that the page has already; headings of that text are left out.
         label: what the tables are of, for those who do not see them.
     """
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     tokens = _without_heading(parser.parse(text), without)
     level = below
     original: list[int] = []

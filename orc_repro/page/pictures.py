@@ -1,23 +1,20 @@
-"""Figures on the page: each once, and with what it shows in a sentence."""
+"""Figures on the page: each once, linked as an image, and with what it shows in a sentence.
+
+A browser runs no script of an SVG file that is an image, and follows no link in it.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree.ElementTree import ParseError
+from urllib.parse import quote
 
-from markupsafe import Markup
-
-from orc_repro.errors import UserError
 from orc_repro.page.files import Studied, class_files, cost_file, role_files
-from orc_repro.page.vectors import Vectors
-from orc_repro.project import REPORTS, reports
+from orc_repro.project import reports
 from orc_repro.report.results import Result
 from orc_repro.report.tables import Comparison
-
-PICTURES_BYTES = 3_800_000
-"""On the page; what is beyond is linked. Tables of 20 studies are below one million more."""
 
 
 @dataclass(frozen=True)
@@ -25,39 +22,30 @@ class Picture:
     """A figure and what it shows, in a sentence.
 
     Attributes:
-        svg: an element; None where the page is full.
-        file: where it lies, seen from the page.
+        link: its address, relative to the page.
     """
 
-    svg: Markup | None
-    file: str
+    link: str
     caption: str
 
 
-class Pictures:
-    """Pictures, each on the page once, as long as there is room."""
+def link(path: Path, folder: Path) -> str:
+    """Return the address of a file, relative to a page in a folder."""
+    return quote(Path(os.path.relpath(path, folder)).as_posix())
 
-    def __init__(self, room: int | None = None) -> None:
-        self.vectors = Vectors()
-        self._room = PICTURES_BYTES if room is None else room
+
+class Pictures:
+    """Pictures, each on the page once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._seen: set[Path] = set()
 
     def read(self, path: Path, caption: str) -> Iterable[Picture]:
-        """The picture of a file, if there is one and it was not read before.
-
-        Raises:
-            UserError: it is damaged.
-        """
-        if not path.exists() or path in self._seen:
-            return
-        self._seen.add(path)
-        text = path.read_text(encoding="utf-8")
-        try:
-            svg, length = self.vectors.inline(text, caption, self._room)
-        except ParseError as error:
-            raise UserError(f"{path} is no whole picture: {error}") from None
-        self._room -= length
-        yield Picture(svg, path.relative_to(REPORTS).as_posix(), caption)
+        """Return the picture of a file, if there is one and it was not returned before."""
+        if path.exists() and path not in self._seen:
+            self._seen.add(path)
+            yield Picture(link(path, self._folder), caption)
 
     def curves(self, name: str, comparison: Comparison) -> Iterable[Picture]:
         """Validation accuracy of a study's methods by epoch."""

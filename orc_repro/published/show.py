@@ -8,7 +8,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orc_repro.published.tables import MEANINGS, Cell, Column, PaperTable, find_table, load_tables
+from orc_repro.published.tables import (
+    MEANINGS,
+    OTHER_PROTOCOL,
+    Cell,
+    Column,
+    PaperTable,
+    find_table,
+    load_tables,
+)
 
 FRAME = "|  "  # what a column takes beside its text
 
@@ -108,6 +116,10 @@ def remarks(table: PaperTable) -> list[str]:
     for claim in table.claims:
         where = f" ({claim.networks})" if claim.networks else ""
         lines.append(f"{claim.better} > {claim.worse}{where}: {claim.confidence}")
-    lines += [f"protocol: {table.protocol or 'not known'}", *table.notes]
+    lines += [f"protocol: {table.protocol or 'not known'}"]
+    others = dict.fromkeys(row.row for row in table.rows if not row.protocol)
+    if table.protocol and others:
+        lines.append(f"{OTHER_PROTOCOL}, in some cells at least: {'; '.join(others)}")
+    lines += table.notes
     lines += [f"not known: {line}" for line in table.unknown]
     return [*lines, f"sources: {', '.join(table.sources)}"]

@@ -15,14 +15,15 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveFloat, model_validator
 
 from orc_repro.errors import UserError, one_line
-from orc_repro.validation import Name, Strict, parse
+from orc_repro.validation import Name, Percent, Strict, parse
 from orc_repro.yaml_files import read_yaml
 
 Metric = Literal[
     "top1_accuracy_percent", "top1_error_percent", "top5_accuracy_percent", "top5_error_percent"
 ]
 Confidence = Literal["stated", "quoted", "secondary", "inferred", "doubted", "unknown"]
-Percent = Annotated[float, Field(ge=0, le=100)]
+Protocol = Literal["table"]
+"""``table``: by the protocol of the table that has it."""
 Text = Annotated[str, Field(min_length=1)]
 SourceKeys = Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
 
@@ -35,6 +36,7 @@ MEANINGS: Mapping[Confidence, str] = {
     "unknown": "the cell is there, its number was not seen",
 }
 
+OTHER_PROTOCOL = "protocol unknown or different"
 SOURCES = "sources.yaml"
 PACKAGE = files("orc_repro.published")
 
@@ -70,7 +72,8 @@ class Row(Strict):
 
     A method whose cells differ in these has several. ``values``: by column, null where the number
     was not seen. ``ranges``: lowest and highest, where only these are given. ``deviations``: the
-    standard deviation of a value.
+    standard deviation of a value. ``protocol``: ``table`` where the row is known to be made by the
+    table's protocol, and the method here by that name follows it; null otherwise.
     """
 
     row: Text
@@ -81,6 +84,7 @@ class Row(Strict):
         default_factory=dict
     )
     deviations: dict[Name, PositiveFloat] = Field(default_factory=dict)
+    protocol: Protocol | None = None
     note: Text | None = None
 
     @model_validator(mode="after")
@@ -107,13 +111,14 @@ class Row(Strict):
 
 
 class Claim(Strict):
-    """An order of two methods that is reported without numbers."""
+    """An order of two methods that is reported without numbers; ``protocol`` as in :class:`Row`."""
 
     better: Text
     worse: Text
     networks: Text | None
     sources: SourceKeys
     confidence: Confidence
+    protocol: Protocol | None = None
 
 
 class Cell(Strict):
@@ -128,12 +133,27 @@ class Cell(Strict):
     deviation: float | None
     confidence: Confidence
     sources: tuple[str, ...]
+    protocol: Protocol | None
     note: str | None
 
     @property
     def has_number(self) -> bool:
         """Whether a value or a range was seen."""
         return self.value is not None or self.range is not None
+
+    @property
+    def protocol_remark(self) -> str:
+        """Say that its protocol is unknown or different; empty if it is the table's."""
+        return OTHER_PROTOCOL if self.has_number and not self.protocol else ""
+
+    @property
+    def why_not_compared(self) -> str:
+        """Say why no difference to it is computed; empty where one may be."""
+        if self.confidence == "doubted":
+            return "doubted"
+        if self.value is None:
+            return "a range" if self.range else "not seen"
+        return self.protocol_remark
 
 
 class PaperTable(Strict):
@@ -166,6 +186,9 @@ class PaperTable(Strict):
                 seen.add((row.row, key))
                 if self.columns[key].metric is None and row.confidence != "unknown":
                     raise ValueError(f"row '{row.row}', {key}: a number needs a metric")
+        protocols = [row.protocol for row in self.rows] + [claim.protocol for claim in self.claims]
+        if self.protocol is None and any(protocols):
+            raise ValueError("a row or claim is by the table's protocol, which is null")
         return self
 
     @property
@@ -182,6 +205,7 @@ class PaperTable(Strict):
                 deviation=row.deviations.get(key),
                 confidence=row.confidence,
                 sources=row.sources,
+                protocol=row.protocol,
                 note=row.note,
             )
             for row in self.rows

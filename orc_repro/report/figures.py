@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -13,8 +14,12 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from orc_repro.report.results import VALIDATION_TOP1
+
 Histories = Mapping[str, Sequence[Sequence[Mapping[str, float]]]]
 """By method, one history a seed: a mapping of metric names to values for each epoch."""
+SHARE = "role/share_"
+"""What begins the metric of a student's share of an epoch's elections."""
 Values = npt.NDArray[np.float64]
 
 # Distinct in hue and in grey, and for the common colour deficiencies (Okabe and Ito, 2008).
@@ -33,24 +38,28 @@ def looks(forms: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def validation_curves(histories: Histories, title: str) -> Figure:
-    """The target's validation accuracy by epoch: mean over seeds, and their range."""
+    """Draw the target's validation accuracy by epoch: mean over seeds, and their range.
+
+    Runs of different length are drawn as far as all of them go.
+    """
     wide = len(histories) > BESIDE
     figure, axes = _figure(title, "validation accuracy of the target, %", 8.0 if wide else 6.4)
     for (colour, dash), (method, seeds) in zip(looks(DASHES), histories.items(), strict=False):
-        values = np.array([[epoch["val/top1"] for epoch in seed] for seed in seeds])
+        values = _by_epoch(seeds, VALIDATION_TOP1)
         _line(axes, values, colour, dash, f"{method} (n = {len(seeds)})", 0.05 if wide else 0.15)
     name_lines(axes, len(histories))
     return figure
 
 
 def role_shares(seeds: Sequence[Sequence[Mapping[str, float]]], title: str) -> Figure:
-    """Each student's share of an epoch's iterations as temporary teacher (the paper's Figure 4)."""
+    """Draw each student's share of an epoch as temporary teacher (the paper's Figure 4).
+
+    Runs of different length are drawn as far as all of them go.
+    """
     figure, axes = _figure(title, "share of iterations as temporary teacher")
-    prefix = "role/share_"
-    names = [key for key in seeds[0][0] if key.startswith(prefix)]
+    names = dict.fromkeys(key for seed in seeds for key in seed[0] if key.startswith(SHARE))
     for (colour, dash), name in zip(looks(DASHES), names, strict=False):
-        values = np.array([[epoch[name] for epoch in seed] for seed in seeds])
-        _line(axes, values, colour, dash, name.removeprefix(prefix))
+        _line(axes, _by_epoch(seeds, name), colour, dash, name.removeprefix(SHARE))
     axes.set_ylim(0, 1)
     name_lines(axes, len(names))
     return figure
@@ -67,6 +76,12 @@ def name_lines(axes: Any, count: int) -> None:
     """A legend where it hides nothing."""
     beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": 8}
     axes.legend(frameon=False, handlelength=2.6, **(beside if count > BESIDE else {}))
+
+
+def _by_epoch(seeds: Sequence[Sequence[Mapping[str, float]]], key: str) -> Values:
+    """Return a metric as [seeds, epochs of the shortest run]; NaN where it is absent."""
+    epochs = min(map(len, seeds))
+    return np.array([[epoch.get(key, math.nan) for epoch in seed[:epochs]] for seed in seeds])
 
 
 def _line(

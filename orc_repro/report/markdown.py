@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from orc_repro.report.results import NetworkResult
 from orc_repro.report.statistics import Summary, summarise
 from orc_repro.report.tables import Comparison, MethodRow
 
@@ -82,10 +83,14 @@ def _doubts(row: MethodRow) -> str:
 def _networks(rows: Sequence[MethodRow]) -> str:
     lines = []
     for row in rows:
-        some = next(iter(row.results.values()))
         before = [r.pivot_before for r in row.results.values() if r.pivot_before is not None]
-        for name, network in some.networks.items():
-            last = [r.networks[name].last.top1 for r in row.results.values()]
+        # Seeds of several configurations may have several networks.
+        by_name: dict[str, list[NetworkResult]] = {}
+        for result in row.results.values():
+            for name, network in result.networks.items():
+                by_name.setdefault(name, []).append(network)
+        for name, networks in by_name.items():
+            network, last = networks[0], [each.last.top1 for each in networks]
             started = f"{before[0]:.2f}" if network.role == "pivot" and before else ""
             lines.append(
                 [

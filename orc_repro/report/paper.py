@@ -62,12 +62,10 @@ class Quoted:
         difference: measured - published in points of that metric, with the 95 % interval of the
             measured mean shifted along: the published number is taken as exact. None where nothing
             was measured or the number is not to be compared.
-        why_not: why it is not to be compared; empty if it is.
     """
 
     cell: Cell
     difference: Summary | None
-    why_not: str
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,8 @@ class Line:
         quoted: every published cell of the same method.
         measured: the target's last-epoch test accuracy or error over the seeds, in percent.
         declared: number of seeds the study declares.
-        flags: what differs from the published protocol; empty if nothing does or nothing was run.
+        flags: what differs from the published protocol, or that it is not known to be the tables';
+            empty if nothing does or nothing was run.
         runs: the run id of each seed that was run; None where it is not known.
     """
 
@@ -203,20 +202,27 @@ def _lines(
             names = protocol.paper.names.get(row.method, ())
             placed |= set(names)
             measured = _measured(row, metric)
+            quoted = tuple(_quoted(cell, measured) for cell in cells if cell.row in names)
             flags = protocol.flags(row, measured.n if measured else len(row.results))
+            if row.results:
+                flags += [
+                    f"{q.cell.row} in {q.cell.table}: {q.cell.protocol_remark}"
+                    for q in quoted
+                    if q.cell.protocol_remark
+                ]
             lines.append(
                 Line(
                     method=row.method,
                     comparison=comparison,
-                    quoted=tuple(_quoted(cell, measured) for cell in cells if cell.row in names),
+                    quoted=quoted,
                     measured=measured,
                     declared=row.declared,
-                    flags=tuple(flags),
+                    flags=tuple(dict.fromkeys(flags)),
                     runs={seed: runs.get(r.fingerprint) for seed, r in sorted(row.results.items())},
                 )
             )
     for name in dict.fromkeys(cell.row for cell in cells if cell.row not in placed):
-        quoted = tuple(_quoted(cell, None) for cell in cells if cell.row == name)
+        quoted = tuple(Quoted(cell, None) for cell in cells if cell.row == name)
         lines.append(Line(name, None, quoted, None, 0, (), {}))
     return lines
 
@@ -230,11 +236,9 @@ def _measured(row: MethodRow, metric: Metric) -> Summary | None:
 
 
 def _quoted(cell: Cell, measured: Summary | None) -> Quoted:
-    if cell.confidence == "doubted":
-        return Quoted(cell, None, "doubted")
-    if cell.value is None:
-        return Quoted(cell, None, "a range" if cell.range else "not seen")
-    return Quoted(cell, _shifted(measured, cell.value) if measured else None, "")
+    if measured is None or cell.value is None or cell.why_not_compared:
+        return Quoted(cell, None)
+    return Quoted(cell, _shifted(measured, cell.value))
 
 
 def _shifted(summary: Summary, by: float) -> Summary:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from orc_repro.published.tables import Claim
+from orc_repro.published.tables import OTHER_PROTOCOL, Claim
 from orc_repro.report.paper_protocol import Protocol
-from orc_repro.report.statistics import Summary, paired_difference
+from orc_repro.report.statistics import Summary, direction, paired_difference
 
 if TYPE_CHECKING:
     from orc_repro.report.tables import Comparison, MethodRow
@@ -27,8 +27,9 @@ class ClaimLine:
         better: our method that is said to be better; None without one. ``worse`` likewise.
         difference: better - worse, paired by seed, in points of top-1 accuracy after the last
             epoch; None if no seed has both.
-        verdict: ``agrees`` and ``contradicts`` only where the 95 % interval excludes zero.
-        flags: what differs from the published protocol in either method; empty if not run.
+        verdict: ``agrees`` and ``contradicts`` only where :func:`direction` has a sign.
+        flags: what differs from the published protocol in either method, or that it is not known
+            to be the table's; empty if not run.
     """
 
     table: str
@@ -75,6 +76,8 @@ def claim_lines(
             difference = paired_difference(_top1(ours), _top1(theirs))
             ran = bool(ours.results and theirs.results)
             flags = [f for row in (ours, theirs) for f in protocol.flags(row, len(row.results))]
+            if not claim.protocol:
+                flags.append(f"claims of {table}: {OTHER_PROTOCOL}")
             lines.append(
                 ClaimLine(
                     table, claim, place, comparison, better, worse, difference,
@@ -94,8 +97,5 @@ def _top1(row: MethodRow) -> dict[int, float]:
 
 
 def _verdict(difference: Summary | None) -> Verdict:
-    if difference is None or difference.low is None or difference.high is None:
-        return "undecided"
-    if difference.low > 0:
-        return "agrees"
-    return "contradicts" if difference.high < 0 else "undecided"
+    verdicts: dict[int, Verdict] = {1: "agrees", -1: "contradicts"}
+    return verdicts.get(direction(difference), "undecided")

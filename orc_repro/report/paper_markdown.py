@@ -19,19 +19,22 @@ PREFACE = """\
 Measured: the target on the test split after the last epoch, mean ± sample standard deviation over
 n seeds, with the 95 % interval of the mean by Student's t. Measured - published, in points, has
 that interval shifted: the published number is taken as exact. A cell is a reproduction only where
-its protocol is *as published*; otherwise the numbers say what differs.
+its protocol is *as published*; otherwise the numbers say what differs. No difference is computed to
+a published number whose protocol is unknown or different.
 """
 CLAIMS = """\
 ### Claims
 
 Better - worse, in points of top-1 accuracy after the last epoch, paired by seed, with its 95 %
-interval. *Agrees* and *contradicts* only where that excludes zero.
+interval. *Agrees* and *contradicts* only where that excludes zero, with three seeds or more. Both
+compare two measured methods: they say nothing of a published number.
 """
 COLUMNS = (
     *("table", "networks", "method", "metric", "quoted", "quoted_confidence", "quoted_sources"),
     *("measured_mean", "measured_sd", "measured_low", "measured_high", "n", "declared"),
     *("difference", "difference_low", "difference_high", "flags", "run_ids", "state"),
-    *("quoted_row", "quoted_low", "quoted_high", "quoted_deviation", "dataset", "group", "recipe"),
+    *("quoted_row", "quoted_low", "quoted_high", "quoted_deviation", "quoted_protocol"),
+    *("dataset", "group", "recipe"),
 )
 SHOWN_OF_A_RUN_ID = 8
 LINE_BREAK = "<br>"
@@ -80,7 +83,7 @@ def _row(block: Block, line: Line, quoted: Quoted | None) -> dict[str, object]:
         "n": line.measured.n if line.measured else 0,
         "declared": line.declared,
         "flags": "; ".join(line.flags),
-        "run_ids": " ".join(run or "-" for run in line.runs.values()),
+        "run_ids": " ".join(run or "unknown" for run in line.runs.values()),
         "state": line.state(quoted),
     }
     if line.measured is not None:
@@ -98,6 +101,7 @@ def _row(block: Block, line: Line, quoted: Quoted | None) -> dict[str, object]:
             "quoted_sources": " ".join(cell.sources),
             "quoted_row": cell.row,
             "quoted_deviation": cell.deviation,
+            "quoted_protocol": "the table's" if cell.protocol else "unknown or different",
         }
         if cell.range is not None:
             row["quoted_low"], row["quoted_high"] = cell.range
@@ -119,10 +123,10 @@ class _Footnotes:
             str(self.numbers.setdefault(text, len(self.numbers) + 1)) for text in texts
         )
 
-    def protocol(self, flags: Sequence[str], ran: bool) -> str:
-        if not ran:
-            return ""
-        return f"not as published: {self.cite(flags)}" if flags else "as published"
+    def protocol(self, flags: Sequence[str], same: bool) -> str:
+        if flags:
+            return f"not as published: {self.cite(flags)}"
+        return "as published" if same else ""
 
 
 def _block(block: Block, notes: _Footnotes) -> list[str]:
@@ -152,7 +156,9 @@ def _cells(line: Line, several: bool, notes: _Footnotes) -> list[str]:
     n = line.measured.n if line.measured else 0
     absent = "not recorded" if line.runs else NOT_RUN
     against = [
-        difference(q.difference) or f"none: {q.why_not}" for q in line.quoted if line.measured
+        difference(q.difference) or f"none: {q.cell.why_not_compared}"
+        for q in line.quoted
+        if line.measured
     ]
     return [
         f"{line.method} ({_place(line.comparison)})" if several else line.method,
@@ -161,7 +167,7 @@ def _cells(line: Line, several: bool, notes: _Footnotes) -> list[str]:
         interval(line.measured),
         str(n) if n == line.declared else f"{n} of {line.declared}",
         LINE_BREAK.join(against),
-        notes.protocol(line.flags, bool(line.runs)),
+        notes.protocol(line.flags, any(q.difference for q in line.quoted)),
         " ".join(run[:SHOWN_OF_A_RUN_ID] if run else "-" for run in line.runs.values()),
     ]
 
@@ -169,7 +175,8 @@ def _cells(line: Line, several: bool, notes: _Footnotes) -> list[str]:
 def _published(cell: Cell, line: Line, notes: _Footnotes) -> str:
     row = f"{cell.row} " if cell.row != line.method else ""
     note = f" [{notes.cite([cell.note])}]" if cell.note else ""
-    return f"{row}{figure(cell)}, {cell.table} ({', '.join(cell.sources)}){note}"
+    remark = f"; {cell.protocol_remark}" if cell.protocol_remark else ""
+    return f"{row}{figure(cell)}, {cell.table} ({', '.join(cell.sources)}){note}{remark}"
 
 
 def _claim(line: ClaimLine, notes: _Footnotes) -> list[str]:

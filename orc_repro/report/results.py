@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Annotated, Self
 
-from orc_repro.validation import Strict, read_json
+from pydantic import Field, model_validator
+
+from orc_repro.validation import Count, Percent, Strict, read_json
+
+VALIDATION_TOP1 = "val/top1"
+"""The target's accuracy on the validation images, in percent."""
 
 
 def finite(value: float) -> float | None:
@@ -19,29 +25,35 @@ def finite(value: float) -> float | None:
 class BestEpoch(Strict):
     """The first epoch with a network's highest validation accuracy; counts from 0."""
 
-    epoch: int
-    validation_top1: float
+    epoch: Count
+    validation_top1: Percent
 
 
 class History(Strict):
     """``results/<study>/trained/<cell>.json``: what training saw, epoch by epoch.
 
     ``training_images`` is how many images it learned from; those held out are not among them.
-    ``epochs`` has one mapping of metric names to values an epoch; None is a value that was not
-    finite. ``processes``: how many trained it together; several numbers where that changed under
-    way. The rest as in :class:`Result`.
+    ``epochs`` has one mapping of metric names to values an epoch, ``VALIDATION_TOP1`` among them;
+    None is a value that was not finite. ``processes``: how many trained it together; several
+    numbers where that changed under way. The rest as in :class:`Result`.
     """
 
     cell: str
     row: str
     fingerprint: str
-    training_images: int
-    epochs: tuple[dict[str, float | None], ...]
+    training_images: Count
+    epochs: Annotated[tuple[dict[str, float | None], ...], Field(min_length=1)]
     best: dict[str, BestEpoch]
-    elected: dict[str, int]
-    role_changes: int
+    elected: dict[str, Count]
+    role_changes: Count
     not_finite: tuple[str, ...]
-    processes: tuple[int, ...] = (1,)
+    processes: tuple[Count, ...] = (1,)
+
+    @model_validator(mode="after")
+    def _validated(self) -> Self:
+        if any(VALIDATION_TOP1 not in epoch for epoch in self.epochs):
+            raise ValueError(f"an epoch has no {VALIDATION_TOP1}")
+        return self
 
 
 class Score(Strict):
@@ -50,18 +62,18 @@ class Score(Strict):
     ``loss`` is None where it is not finite.
     """
 
-    epoch: int
-    top1: float
-    top5: float | None
+    epoch: Count
+    top1: Percent
+    top5: Percent | None
     loss: float | None
-    class_top1: tuple[float, ...]
+    class_top1: tuple[Percent, ...]
 
 
 class NetworkResult(Strict):
     """``last``: after the last epoch. ``best``: of the best validation epoch's weights."""
 
     role: str
-    parameters: int
+    parameters: Count
     last: Score
     best: Score
 
@@ -84,21 +96,36 @@ class Result(Strict):
     group: str
     method: str
     recipe: str
-    seed: int
-    epochs: int
-    training_images: int
+    seed: Count
+    epochs: Count
+    training_images: Count
     target_name: str
     networks: dict[str, NetworkResult]
-    pivot_before: float | None
-    pivot_before_class_top1: tuple[float, ...] | None = None
-    elected: dict[str, int]
-    role_changes: int
+    pivot_before: Percent | None
+    pivot_before_class_top1: tuple[Percent, ...] | None = None
+    elected: dict[str, Count]
+    role_changes: Count
     not_finite: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.target_name not in self.networks:
+            raise ValueError(f"networks has no target '{self.target_name}'")
+        by_class = [n.class_top1 for net in self.networks.values() for n in (net.last, net.best)]
+        by_class += [self.pivot_before_class_top1] if self.pivot_before_class_top1 else []
+        if len({len(accuracies) for accuracies in by_class}) > 1:
+            raise ValueError("the networks have several numbers of classes")
+        return self
 
     @property
     def target(self) -> NetworkResult:
         """The reported network."""
         return self.networks[self.target_name]
+
+    @property
+    def classes(self) -> int:
+        """How many classes have an accuracy of their own."""
+        return len(self.target.last.class_top1)
 
 
 def read_result(cell: str, folder: Path) -> Result | None:

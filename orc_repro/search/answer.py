@@ -16,6 +16,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from orc_repro.config import load_params
+from orc_repro.csv_files import csv_text
 from orc_repro.errors import UserError
 from orc_repro.files import write_atomically
 from orc_repro.project import REPORTS
@@ -24,12 +25,12 @@ from orc_repro.search.confirmation import FreshSeeds, on_fresh_seeds, paired, ve
 from orc_repro.search.declaration import Search, load_search
 from orc_repro.search.foundation import foundation
 from orc_repro.search.space import Values, base_values, overlay
-from orc_repro.search.storage import REASON, RETRY_OF, open_study
+from orc_repro.search.storage import REASON, RETRY_OF, best_of, open_study
 from orc_repro.search.tags import tell
 from orc_repro.search.work import name_of
 from orc_repro.yaml_files import write_yaml
 
-BEST = "best.yaml"
+BEST, PAGE = "best.yaml", "page.md"
 
 
 def answer(path: Path, device: str = "auto") -> Path:
@@ -39,19 +40,23 @@ def answer(path: Path, device: str = "auto") -> Path:
         the folder: ``page.md``, ``trials.csv``, ``best.yaml`` and ``figures/``.
 
     Raises:
-        UserError: no trial is complete, or a confirming run cannot be made.
+        UserError: no trial finished with a finite value, or a confirming run cannot be made.
     """
     search, params = load_search(path), load_params()
     name = name_of(path, search)
     study = open_study(search, name, base_values(search, params), foundation(search, params))
     first = study.trials[0].params  # also if params.yaml has the best values by now
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not complete:
-        raise UserError(f"the search {name} has no complete trial yet")
-    best = max(complete, key=lambda trial: (trial.values[0], -trial.number))
     folder = REPORTS / "studies" / name
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "trials.csv", trial_table(study.trials).to_csv(index=False))
+    _write(folder / "trials.csv", csv_text(trial_table(study.trials)))
+    best = best_of(study.trials)
+    if best is None:
+        for former in (folder / BEST, folder / PAGE):  # of a search that was begun anew
+            former.unlink(missing_ok=True)
+        raise UserError(
+            f"no trial of the search {name} finished with a finite value, so there is nothing to"
+            f" promote; {folder / 'trials.csv'} says why"
+        )
     again = on_fresh_seeds(search, name, params, best.params, "best, again", device)
     control = on_fresh_seeds(search, name, params, first, "params.yaml, again", device)
     header = f"Trial {best.number} of {name}; `orc-repro promote {path}` puts it into params.yaml."
@@ -60,7 +65,7 @@ def answer(path: Path, device: str = "auto") -> Path:
     if problem := tell(study, best, params.tracking):
         print(f"warning: {problem}", file=sys.stderr)
     page = _page(path, search, name, study, best, first, again, control, importances)
-    _write(folder / "page.md", page)
+    _write(folder / PAGE, page)
     return folder
 
 

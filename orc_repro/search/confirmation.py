@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from orc_repro.config import Params
 from orc_repro.errors import NotWorthwhile
-from orc_repro.report.statistics import Summary, paired_difference, summarise
+from orc_repro.report.markdown import interval, spread
+from orc_repro.report.statistics import Summary, direction, paired_difference, summarise
 from orc_repro.search.declaration import Search
 from orc_repro.search.space import Values, variant
 from orc_repro.search.trial import identify, last_accuracy, run_seed
@@ -66,13 +67,12 @@ def verdict(best: FreshSeeds, first: FreshSeeds) -> str:
             f"What `params.yaml` has failed on {len(first.failures)} of"
             f" {len(first.failures) + len(first.accuracies)} fresh seeds, the best trial on none."
         )
-    difference = paired_difference(best.accuracies, first.accuracies)
-    assert difference is not None and difference.low is not None and difference.high is not None
-    if difference.low > 0:
-        return "The best trial is better: the interval of the difference is above zero."
-    if difference.high < 0:
-        return "The best trial is worse than what `params.yaml` has; it was chance."
-    return "Nothing is decided: the interval of the difference holds zero."
+    match direction(paired_difference(best.accuracies, first.accuracies)):
+        case 1:
+            return "The best trial is better: the interval of the difference is above zero."
+        case -1:
+            return "The best trial is worse than what `params.yaml` has; it was chance."
+    return "Nothing is decided: the difference has no interval, or one that holds zero."
 
 
 def paired(best: FreshSeeds, first: FreshSeeds) -> str:
@@ -83,9 +83,5 @@ def paired(best: FreshSeeds, first: FreshSeeds) -> str:
 
 def said(summary: Summary) -> str:
     """Mean ± sd, the interval and n."""
-    if summary.sd is None:
-        return f"{summary.mean:.2f} (n = 1)"
-    return (
-        f"{summary.mean:.2f} ± {summary.sd:.2f}, {summary.low:.2f} to {summary.high:.2f}"
-        f" (n = {summary.n})"
-    )
+    parts = [spread(summary), interval(summary)]
+    return f"{', '.join(part for part in parts if part)} (n = {summary.n})"

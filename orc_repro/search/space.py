@@ -45,13 +45,7 @@ def check(search: Search, params: Params, where: str) -> None:
             allowed, or a base value that the space does not have.
     """
     base = search.base
-    for section, name in (
-        ("data", base.dataset), ("groups", base.group), ("recipes", base.recipe),
-        ("methods", base.method),
-    ):  # fmt: skip
-        if name not in getattr(params, section):
-            raise UserError(f"{where}: params.yaml's {section} has no '{one_line(name)}'")
-    content = _content(search, params)
+    content = _content(search, params, where)
     owns = {path: _value_at(content, path, where) for path in search.space}
     for path, searched in search.space.items():
         ends = [_kept(c) for c in searched.choices] or [searched.low, searched.high]
@@ -153,8 +147,14 @@ def unsearched(search: Search, params: Params) -> dict[str, Any]:
     return content
 
 
-def _content(search: Search, params: Params) -> dict[str, Any]:
+def _content(search: Search, params: Params, where: str = "the search") -> dict[str, Any]:
     base = search.base
+    for section, name in (
+        ("data", base.dataset), ("groups", base.group), ("recipes", base.recipe),
+        ("methods", base.method),
+    ):  # fmt: skip
+        if name not in getattr(params, section):
+            raise UserError(f"{where}: params.yaml's {section} has no '{one_line(name)}'")
     return {
         "group": params.groups[base.group].model_dump(mode="json"),
         "recipe": params.recipes[base.recipe].model_dump(mode="json"),

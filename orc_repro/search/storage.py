@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import socket
 import warnings
@@ -162,6 +163,19 @@ def take_slot(study: Study, trial: optuna.Trial) -> int:
 def done(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Those that count: complete, or stopped early; not those that were lost and run again."""
     return [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+
+
+def best_of(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """Return the complete trial of the highest accuracy, of equal ones the first.
+
+    Optuna gives a pruned trial the accuracy that it reported last; that is no value of a search.
+
+    Returns:
+        None if no trial was completed with finite values.
+    """
+    complete = [t for t in trials if t.state == TrialState.COMPLETE]
+    finite = [t for t in complete if all(map(math.isfinite, t.values))]
+    return max(finite, key=lambda trial: (trial.values[0], -trial.number), default=None)
 
 
 def suggested(study: Study) -> int:

@@ -91,14 +91,22 @@ class JudgedLog(RunLog):
                 longer a number: training would end in an error.
         """
         super().metrics(epoch, values)
-        verdict = self._judge(epoch, values[JUDGED])
-        if not math.isfinite(values.get(f"{self._pivot}/loss", 0.0)):
-            verdict = "the pivot's loss is no longer finite"
-        if not math.isfinite(values["train/loss"]):
-            verdict = "the target's loss is no longer finite"
+        # A diverged run is not judged: its accuracy would count as a value of the search.
+        verdict = self._divergence(values) or self._judge(epoch, values[JUDGED])
         if verdict is not None:
             self.flush()
             raise NotWorthwhile(f"{verdict}, after epoch {epoch + 1}")
+
+    def _divergence(self, values: Mapping[str, float]) -> str | None:
+        losses = {
+            "the target's loss": "train/loss",
+            "the target's validation loss": "val/loss",
+            "the pivot's loss": f"{self._pivot}/loss",
+        }
+        for name, key in losses.items():
+            if not math.isfinite(values.get(key, 0.0)):
+                return f"{name} is no longer finite"
+        return None
 
 
 def identify(

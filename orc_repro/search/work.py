@@ -15,6 +15,7 @@ from filelock import FileLock
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
+from optuna.trial import TrialState
 
 from orc_repro.config import load_params
 from orc_repro.errors import NotWorthwhile, UserError
@@ -26,6 +27,7 @@ from orc_repro.search.space import Unfit, Values, base_values, check, suggest, v
 from orc_repro.search.storage import (
     REASON,
     RUN,
+    best_of,
     done,
     folder_of,
     is_lost,
@@ -162,9 +164,10 @@ class Worker:
     def _say(self) -> None:
         trials = self.study.get_trials(deepcopy=False)
         last, finished = trials[self._number], done(trials)
-        value = f"{last.values[0]:.2f} %" if last.values else last.user_attrs[REASON]
-        best = max((t.values[0] for t in finished if t.values), default=None)
-        tail = "" if best is None else f", the best is {best:.2f} %"
+        complete = last.state == TrialState.COMPLETE
+        value = f"{last.values[0]:.2f} %" if complete else last.user_attrs[REASON]
+        best = best_of(finished)
+        tail = "" if best is None else f", the best is {best.values[0]:.2f} %"
         made = len(finished) - self._made_before
         if made > 0:  # by all workers, since this one began
             left = (time.monotonic() - self._began) / made * (self.search.trials - len(finished))

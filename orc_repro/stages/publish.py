@@ -10,9 +10,9 @@ from orc_repro.cells import Study
 from orc_repro.config import architecture_of
 from orc_repro.errors import UserError, one_line
 from orc_repro.files import write_atomically
-from orc_repro.page.files import read_runs
 from orc_repro.project import REPORTS
 from orc_repro.registry.release import Release
+from orc_repro.report.runs import read_runs
 from orc_repro.stages.register import best_of_each_method
 
 MODELS = REPORTS / "models"

@@ -12,7 +12,7 @@ from orc_repro.errors import UserError
 from orc_repro.progress import Work
 from orc_repro.project import WEIGHTS, evaluated, trained
 from orc_repro.registry.release import Release
-from orc_repro.report.results import History, Result, read_result
+from orc_repro.report.results import VALIDATION_TOP1, History, Result, read_result
 from orc_repro.stages.run import manifest_of
 from orc_repro.stages.train import weights_digest
 from orc_repro.tracking.finals import final_metrics
@@ -71,7 +71,7 @@ def best_of_each_method(study: Study, methods: Collection[str] = ()) -> Iterator
         result = read_result(key, evaluated(cell.study))
         if result is not None and (not methods or cell.method in methods):
             history = read_json(History, trained(cell.study) / f"{key}.json")
-            top1 = history.epochs[-1]["val/top1"] or 0.0
+            top1 = history.epochs[-1][VALIDATION_TOP1] or 0.0
             row = (cell.dataset, cell.group, cell.method)
             rows.setdefault(row, []).append((top1, result))
     for candidates in rows.values():

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from orc_repro.cells import Cells, Study
+from orc_repro.cells import Study, load_study
 from orc_repro.config import Params, architecture_of, load_params
+from orc_repro.csv_files import csv_text
 from orc_repro.files import write_atomically, write_json
 from orc_repro.page.files import drawn_of
 from orc_repro.plan import Declaration
@@ -21,6 +22,7 @@ from orc_repro.report import figures, markdown
 from orc_repro.report.paper import Paper, PaperColumns, paper_columns
 from orc_repro.report.paper_markdown import paper_rows, paper_table
 from orc_repro.report.results import History, Result, read_result, read_results
+from orc_repro.report.runs import read_runs
 from orc_repro.report.tables import Comparison, comparisons, method_rows, network_rows
 from orc_repro.stages.runs_table import write_runs
 from orc_repro.tracking.delivery import deliver
@@ -40,8 +42,7 @@ def report(study: Path, to: Path | None = None) -> Path:
     Returns:
         the folder written to.
     """
-    path = study / "cells.yaml"
-    cells = parse(Cells, read_yaml(path), str(path))
+    cells = load_study(study).cells
     path = study / "study.yaml"
     paper = parse(Declaration, read_yaml(path), str(path)).paper
     folder = to or reports(study.resolve().name)
@@ -56,11 +57,12 @@ def report(study: Path, to: Path | None = None) -> Path:
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     text = markdown.report([(cells.title, table)])
     if paper is None:
-        method_rows(table).to_csv(folder / "table.csv", index=False, lineterminator="\n")
+        rows = method_rows(table)
     else:
         columns = _beside_published(paper, table)
-        paper_rows(columns).to_csv(folder / "table.csv", index=False, lineterminator="\n")
+        rows = paper_rows(columns)
         text = f"# {cells.title}\n\n{paper_table(columns)}" + (f"\n{text}" if results else "")
+    (folder / "table.csv").write_text(csv_text(rows), encoding="utf-8")
     (folder / "table.md").write_text(text, encoding="utf-8")
     write_json(folder / "summary.json", _summary(table))
     for comparison in table:
@@ -72,8 +74,6 @@ def _beside_published(paper: Paper, table: list[Comparison]) -> PaperColumns:
     params = load_params()
     found = [result for c in table for row in c.rows for result in row.results.values()]
     counts = {result.dataset: {r.training_images for r in found} for result in found}
-    runs = REPORTS / "runs.csv"
-    known = pd.read_csv(runs, dtype=str, keep_default_na=False) if runs.exists() else None
     return paper_columns(
         paper,
         load_tables(),
@@ -81,7 +81,7 @@ def _beside_published(paper: Paper, table: list[Comparison]) -> PaperColumns:
         networks={c.group: _networks_of(params, c.group, paper) for c in table},
         recipes=params.recipes,
         training_images={d: n.pop() if len(n) == 1 else None for d, n in counts.items()},
-        runs={} if known is None else dict(zip(known["fingerprint"], known["run_id"], strict=True)),
+        runs={fingerprint: run["run_id"] for fingerprint, run in read_runs().items()},
     )
 
 
@@ -104,9 +104,7 @@ def write_all_results(folder: Path = REPORTS) -> None:
     found = {name: read_results(evaluated(name)) for name in sorted(studies)}
     tables = [network_rows(results) for results in found.values() if results]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-    write_atomically(
-        folder / "results.csv", table.to_csv(index=False, lineterminator="\n").encode()
-    )
+    write_atomically(folder / "results.csv", csv_text(table).encode())
     made: list[Result | History] = []
     for study, results in found.items():
         known = {result.cell for result in results}
@@ -169,7 +167,7 @@ def _draw(comparison: Comparison, title: str, found: Mapping[str, Curves], folde
     stem = f"{comparison.dataset}-{comparison.group}"
     figures.save(figures.validation_curves(histories, title), folder / f"{stem}-validation.svg")
     for method, seeds in histories.items():
-        if any(key.startswith("role/share_") for key in seeds[0][0]):
+        if any(key.startswith(figures.SHARE) for seed in seeds for key in seed[0]):
             drawn = figures.role_shares(seeds, f"{title}, {method}")
             figures.save(drawn, folder / f"{stem}-{method}-roles.svg")
 

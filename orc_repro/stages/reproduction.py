@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from orc_repro.cells import Cells
+from orc_repro.cells import Study, load_cells
 from orc_repro.config import Params, load_params
 from orc_repro.errors import UserError
 from orc_repro.files import write_atomically
-from orc_repro.page.files import read_runs
 from orc_repro.project import POOLS, evaluated, trained
-from orc_repro.report.results import History, Result, read_results
-from orc_repro.validation import parse, read_json
+from orc_repro.report.results import VALIDATION_TOP1, History, Result, read_results
+from orc_repro.report.runs import read_runs
+from orc_repro.validation import read_json
 from orc_repro.verdicts import account, page, teachers
 from orc_repro.verdicts.claims import CLAIMS, Claims, load_claims
 from orc_repro.verdicts.judge import by_method, judge
 from orc_repro.verdicts.tuning import choices
-from orc_repro.yaml_files import read_yaml
 
 
 def text_now() -> str:
@@ -61,8 +60,8 @@ def text_now() -> str:
 def _teachers(
     claims: Claims, every: Sequence[Result], params: Params, runs: Mapping[str, Mapping[str, str]]
 ) -> str:
-    paths = [Path("studies") / POOLS / dataset / "cells.yaml" for dataset in claims.datasets]
-    pools = [parse(Cells, read_yaml(path), str(path)) for path in paths]
+    folders = [Path("studies") / POOLS / dataset for dataset in claims.datasets]
+    pools = [Study(params, load_cells(folder), folder).cells for folder in folders]
     found = teachers.teachers(pools, every, params)
     files = {one.name: trained(one.dataset) / f"{one.name}.json" for one in found}
     histories = {name: read_json(History, path) for name, path in files.items() if path.exists()}
@@ -74,7 +73,7 @@ def validation_accuracies(results: Sequence[Result]) -> dict[str, float]:
     found = {}
     for result in results:
         history = read_json(History, trained(result.dataset) / f"{result.cell}.json")
-        found[result.fingerprint] = history.epochs[-1]["val/top1"] or 0.0
+        found[result.fingerprint] = history.epochs[-1][VALIDATION_TOP1] or 0.0
     return found
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orc_repro.csv_files import csv_text
 from orc_repro.errors import UserError, one_line
 from orc_repro.files import write_atomically
 from orc_repro.project import ROLES
@@ -121,7 +122,7 @@ def tidy(changes: pd.DataFrame) -> pd.DataFrame:
 def as_bytes(table: pd.DataFrame, form: Form) -> bytes:
     """A table as the content of a file."""
     if form == Form.CSV:
-        return table.to_csv(index=False, lineterminator="\n").encode()
+        return csv_text(table).encode()
     content = io.BytesIO()
     table.to_parquet(content, index=False)
     return content.getvalue()

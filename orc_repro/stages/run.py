@@ -30,7 +30,7 @@ from orc_repro.project import PREPARED, run_folder
 from orc_repro.stages.earlier import note_unfinished
 from orc_repro.stages.identity import Identity
 from orc_repro.tracking.delivery import read_delivered
-from orc_repro.tracking.outcome import OUTCOME, read_outcome
+from orc_repro.tracking.outcome import OUTCOME, SECONDS, read_outcome
 from orc_repro.tracking.records import metrics_log
 from orc_repro.tracking.runlog import Log, RunLog, Unwritten, forget
 from orc_repro.tracking.sender import Sender
@@ -291,7 +291,7 @@ class Run:
         images = len(done.history) * (train // batch) * batch
         self._tracker.end(
             "FINISHED",
-            figures={"cost/seconds": seconds, "cost/images_per_second": images / seconds},
+            figures={SECONDS: seconds, "cost/images_per_second": images / seconds},
             artifacts=artifacts | {"config/resolved.json": self.folder / "config.json"},
             weights_digest=weights_digest,
             outputs={path.as_posix(): file_digest(path) for path in outputs},

@@ -1,4 +1,4 @@
-"""``reports/runs.csv``: which run made a result, where and when; kept when its folder is gone."""
+"""Writing ``reports/runs.csv``: a run that it has is kept when the run's folder is gone."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
-from orc_repro.errors import UserError, one_line
+from orc_repro.csv_files import csv_text
+from orc_repro.errors import UserError
 from orc_repro.files import write_atomically
-from orc_repro.project import REPORTS, run_folder, scratch
+from orc_repro.project import run_folder, scratch
 from orc_repro.report.results import History, Result
+from orc_repro.report.runs import RUN_COLUMNS, RUNS, read_runs
 from orc_repro.tracking.delivery import read_delivered
 from orc_repro.tracking.description import Description
-from orc_repro.tracking.outcome import read_outcome
+from orc_repro.tracking.outcome import SECONDS, read_outcome
 from orc_repro.validation import read_json
-
-RUN_COLUMNS = (
-    "cell", "fingerprint", "run_id", "ended", "seconds", "device", "torch", "commit", "dirty",
-)  # fmt: skip
 
 
 def write_runs(made: Sequence[Result | History], path: Path) -> None:
@@ -32,12 +30,12 @@ def write_runs(made: Sequence[Result | History], path: Path) -> None:
         UserError: the table that is there is damaged.
     """
     with _lock():
-        known = _read(path)
+        known = read_runs(path)
         rows = [_run(one.cell, one.fingerprint) or known.get(one.fingerprint) for one in made]
         _write([row for row in rows if row], path)
 
 
-def note_run(summary: Path, path: Path = REPORTS / "runs.csv") -> None:
+def note_run(summary: Path, path: Path = RUNS) -> None:
     """Add the run that made a training's summary, beside whatever else is there.
 
     A result that is committed then has its run's record even if the machine is never seen again.
@@ -49,7 +47,7 @@ def note_run(summary: Path, path: Path = REPORTS / "runs.csv") -> None:
         if row is None:
             return
         with _lock():
-            known = _read(path)
+            known = read_runs(path)
             if known.get(made.fingerprint) != row:
                 _write((known | {made.fingerprint: row}).values(), path)
     except (UserError, OSError) as error:
@@ -61,22 +59,10 @@ def _lock() -> FileLock:
     return FileLock(scratch() / "runs.csv.lock")
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    if not path.exists():
-        return {}
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except ValueError as error:  # pandas' own errors are such
-        raise UserError(f"{path} is damaged: {one_line(str(error))}") from None
-    if "fingerprint" not in table:
-        raise UserError(f"{path} is damaged: it has no column 'fingerprint'")
-    return {str(row["fingerprint"]): dict(row) for _, row in table.iterrows()}
-
-
 def _write(rows: Iterable[dict[str, Any]], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
-    write_atomically(path, table.to_csv(index=False, lineterminator="\n").encode())
+    write_atomically(path, csv_text(table).encode())
 
 
 def _run(cell: str, fingerprint: str) -> dict[str, Any] | None:
@@ -97,7 +83,7 @@ def _run(cell: str, fingerprint: str) -> dict[str, Any] | None:
         "fingerprint": fingerprint,
         "run_id": ids[-1] if ids else about.attempt,
         "ended": when.isoformat(timespec="seconds"),
-        "seconds": f"{ended.figures['cost/seconds']:.1f}",
+        "seconds": f"{ended.figures[SECONDS]:.1f}",
         "device": about.tags["device"],
         "torch": about.tags["version.torch"],
         "commit": about.tags["git.commit"][:12],

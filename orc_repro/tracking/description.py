@@ -8,16 +8,18 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from orc_repro.config import AnyMethod, Group, Recipe
 from orc_repro.project import REPORTS, RESULTS
-from orc_repro.validation import Name, Strict
+from orc_repro.validation import Count, Name, Strict, TimeMs
 
 NOT_USED = "n/a"
 SCHEMA_VERSION = "1"
+REQUIRED_TAGS = ("device", "version.torch", "git.commit", "git.dirty")
+"""Those that ``runs.csv`` shows."""
 PACKAGES = ("torch", "torchvision", "mlflow", "dvc", "numpy", "pandas")
 
 
@@ -34,20 +36,27 @@ class Description(Strict):
     study: Name
     experiment: str
     fingerprint: str
-    attempt: str
+    attempt: Name
     cell: Name
     row: str
     row_name: str
     run_name: str
-    epochs: int
+    epochs: Count
     students: tuple[str, ...]
     params: dict[str, str]
     tags: dict[str, str]
     experiment_before: str = ""
     recipe: str = ""
     command: str = ""
-    images: dict[str, int] = Field(default_factory=dict)
-    started_ms: int = 0
+    images: dict[str, Count] = Field(default_factory=dict)
+    started_ms: TimeMs = 0
+
+    @model_validator(mode="after")
+    def _tagged(self) -> Self:
+        for name in REQUIRED_TAGS:
+            if name not in self.tags:
+                raise ValueError(f"tags has no {name}")
+        return self
 
 
 def chain_of(group: Group) -> str:

@@ -128,10 +128,10 @@ def row_metrics(summary: Summary, places: list[Place]) -> dict[str, float]:
     """A row's figures, accuracies in percent.
 
     ``agg/top1_mean``, ``agg/top1_sd`` (ddof 1), ``agg/top1_ci95_lo`` and ``_hi`` (Student's t),
-    ``agg/n_seeds``; and where a number was published, ``paper/top1`` (the first one's that is not
-    doubted) and ``agg/delta``, measured minus published.
+    ``agg/n_seeds``; and where a number was published by the protocol of the row, ``paper/top1``
+    (the first such) and ``agg/delta``, measured minus published.
     """
-    quoted = [top1_accuracy(cell) for place in places for cell in place.quoted]
+    quoted = [top1_accuracy(c) for place in places if place.as_published for c in place.quoted]
     published = next((value for value in quoted if value is not None), None)
     figures = {
         "agg/top1_mean": summary.mean,

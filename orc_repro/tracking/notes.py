@@ -52,20 +52,21 @@ def row_note(
 
 def spoken(summary: Summary) -> str:
     """``97.31 ± 0.42 % (n = 3, 95 % interval 96.27 to 98.35)``."""
-    if summary.sd is None or summary.low is None or summary.high is None:
+    if summary.sd is None:
         return f"{summary.mean:.2f} % (n = 1)"
-    return (
-        f"{summary.mean:.2f} ± {summary.sd:.2f} %"
-        f" (n = {summary.n}, 95 % interval {summary.low:.2f} to {summary.high:.2f})"
-    )
+    bounds = ""
+    if summary.low is not None and summary.high is not None:
+        bounds = f", 95 % interval {summary.low:.2f} to {summary.high:.2f}"
+    return f"{summary.mean:.2f} ± {summary.sd:.2f} % (n = {summary.n}{bounds})"
 
 
 def quotation(cell: Cell) -> str:
-    """A published number, what it measures, where it stands and how sure it is."""
+    """Return a published number, what it measures, where it stands and how far to trust it."""
     low_high = "" if cell.range is None else f"{cell.range[0]:g} to {cell.range[1]:g}"
     number = low_high if cell.value is None else f"{cell.value:g}"
     metric = (cell.metric or "").removesuffix("_percent").replace("_", " ")
-    return f"{number} % {metric} ({cell.row}, `{cell.table}`, {cell.confidence})"
+    remark = f", {cell.protocol_remark}" if cell.protocol_remark else ""
+    return f"{number} % {metric} ({cell.row}, `{cell.table}`, {cell.confidence}{remark})"
 
 
 def _dataset(about: Description) -> str:

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, model_validator
 
-from orc_repro.validation import Strict, read_json
+from orc_repro.validation import Strict, TimeMs, read_json
 
 OUTCOME = "outcome.json"
+SECONDS = "cost/seconds"
 
 
 class Outcome(Strict):
     """How a run ended.
 
-    ``reason`` is a sentence why it did not finish, ``figures`` what the run cost,
+    ``reason`` is a sentence why it did not finish, ``figures`` what the run cost (at least
+    ``SECONDS`` if it finished),
     ``weights_digest`` which weights came out (empty if none), ``outputs`` the SHA-256 of every
     file that was written, by its path.
     """
 
     status: Literal["FINISHED", "FAILED", "KILLED"]
     reason: str
-    ended_ms: int
-    figures: dict[str, float]
+    ended_ms: TimeMs
+    figures: dict[str, NonNegativeFloat]
     weights_digest: str
     outputs: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _finished_with_its_cost(self) -> Self:
+        if self.status == "FINISHED" and SECONDS not in self.figures:
+            raise ValueError(f"figures has no {SECONDS}, which a finished run has")
+        return self
 
 
 def read_outcome(folder: Path) -> Outcome | None:

@@ -29,12 +29,15 @@ class Place:
         seeds: how many it declares.
         quoted: every published number of the same method and networks, the study's first table
             first.
+        as_published: whether the row has the recipe, the dataset and the number of training images
+            of the study's published tables.
     """
 
     study: str
     title: str
     seeds: int
     quoted: tuple[Cell, ...]
+    as_published: bool = False
 
 
 def places_of(about: Description) -> list[Place]:
@@ -46,14 +49,16 @@ def places_of(about: Description) -> list[Place]:
     for name, declaration in _declared(STUDIES.resolve()).items():
         for row in declaration.rows:
             if _is_of(row, tags):
-                quoted = tuple(_quoted(declaration.paper, about)) if declaration.paper else ()
-                found.append(Place(name, declaration.title, len(row.seeds), quoted))
+                paper = declaration.paper
+                quoted = tuple(_quoted(paper, about)) if paper else ()
+                same = paper is not None and _is_by_protocol(paper, about)
+                found.append(Place(name, declaration.title, len(row.seeds), quoted, same))
     return found
 
 
 def top1_accuracy(cell: Cell) -> float | None:
-    """A published cell as top-1 accuracy in percent; None if it is no such number, or doubted."""
-    if cell.value is None or cell.confidence == "doubted":
+    """Return a published cell as top-1 accuracy in percent; None if it is not to be compared."""
+    if cell.value is None or cell.why_not_compared:
         return None
     if cell.metric == "top1_accuracy_percent":
         return cell.value
@@ -66,6 +71,11 @@ def _is_of(row: Row, tags: dict[str, str]) -> bool:
         and tags.get("group") in row.groups
         and tags.get("method") in row.methods
     )
+
+
+def _is_by_protocol(paper: Paper, about: Description) -> bool:
+    ours = (about.tags.get("recipe"), about.tags.get("dataset"), about.images.get("train"))
+    return ours == (paper.recipe, paper.dataset, paper.training_images)
 
 
 def _quoted(paper: Paper, about: Description) -> Iterator[Cell]:

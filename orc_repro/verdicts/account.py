@@ -104,20 +104,22 @@ def compute(
         sums.setdefault((result.recipe, result.dataset, result.group), []).append(result)
     rows = []
     for (recipe, dataset, group), found in sorted(sums.items()):
-        flop = [
-            flop_of_training(
-                params.methods[result.method], params.groups[group], result.epochs, CIFAR,
-                result.training_images,
-            )
-            for result in found
-        ]  # fmt: skip
+        flop = [_flop(result, params) for result in found]
+        known = [value for value in flop if value is not None]
+        counted = in_words(sum(known)) if len(known) == len(flop) else "not known any more"
         seconds = [float(runs[r.fingerprint]["seconds"]) for r in found if r.fingerprint in runs]
         hours = f"{sum(seconds) / 3600:.2f}" if len(seconds) == len(found) else "not recorded"
-        rows.append(
-            [f"`{recipe}`", dataset, f"`{group}`", str(len(found)), in_words(sum(flop)), hours]
-        )
+        rows.append([f"`{recipe}`", dataset, f"`{group}`", str(len(found)), counted, hours])
     heads = ["recipe", "dataset", "group", "runs", "arithmetic", "hours"]
     return words.table(heads, rows) if rows else "Nothing has been run."
+
+
+def _flop(result: Result, params: Params) -> float | None:
+    """Count the arithmetic of a run; None if ``params.yaml`` lost its method or group."""
+    method, group = params.methods.get(result.method), params.groups.get(result.group)
+    if method is None or group is None:
+        return None
+    return flop_of_training(method, group, result.epochs, CIFAR, result.training_images)
 
 
 def _accuracies(results: Mapping[int, Result]) -> dict[int, float]:

@@ -8,13 +8,11 @@ from typing import Literal
 
 from orc_repro.errors import UserError
 from orc_repro.report.results import Result
-from orc_repro.report.statistics import Summary, summarise
+from orc_repro.report.statistics import LEAST_SEEDS, Summary, summarise
 from orc_repro.verdicts.claims import Claim, Claims, Test
 from orc_repro.verdicts.paired import Difference, difference, holm
 
 Verdict = Literal["supported", "not supported", "undecided at this scale", "incomplete", "not run"]
-LEAST_SEEDS = 3
-"""With fewer, a test says nothing: two differences that are alike by chance look certain."""
 Key = tuple[str, str, str]
 """Dataset, group, method."""
 
@@ -28,7 +26,7 @@ class Judged:
         better: the accuracies of the method that the claim puts first; None if nothing was run.
         worse: of the other one.
         difference: between them, paired by seed.
-        adjusted_p: within the claim; None with fewer than two seeds.
+        adjusted_p: within the claim; None where the difference has no p-value.
     """
 
     test: Test
@@ -115,12 +113,16 @@ def _summary(values: Mapping[int, float]) -> Summary | None:
 
 
 def _strength(judged: Judged) -> tuple[float, float]:
-    """From -1, clearly against the claim, to 1, clearly for it; less than that with too few seeds.
-    Tests whose adjusted p-values are the same are told apart by what they were before.
+    """Rank a test from -1, clearly against the claim, to 1, clearly for it.
+
+    Equal differences rank at 0, too few seeds below everything. Tests with the same adjusted
+    p-value are told apart by their own.
     """
     paired, adjusted, p = judged.difference.paired, judged.adjusted_p, judged.difference.p
-    if paired is None or adjusted is None or p is None or paired.n < LEAST_SEEDS:
+    if paired is None or paired.n < LEAST_SEEDS:
         return -2.0, paired.n if paired else 0
+    if adjusted is None or p is None:
+        return 0.0, 0.0
     sign = 1 if paired.mean > 0 else -1
     return sign * (1 - adjusted), sign * (1 - p)
 
@@ -128,10 +130,10 @@ def _strength(judged: Judged) -> tuple[float, float]:
 def _verdict(tests: tuple[Judged, ...], level: float) -> Verdict:
     signs = []
     for judged in tests:
-        paired = judged.difference.paired
-        if paired is None or judged.adjusted_p is None or paired.n < LEAST_SEEDS:
+        paired, adjusted = judged.difference.paired, judged.adjusted_p
+        if paired is None or paired.n < LEAST_SEEDS:
             continue
-        decided = judged.adjusted_p < level
+        decided = adjusted is not None and adjusted < level
         signs.append(0 if not decided or not paired.mean else 1 if paired.mean > 0 else -1)
     if -1 in signs:
         return "not supported"

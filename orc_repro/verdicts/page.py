@@ -9,10 +9,10 @@ from pathlib import Path
 from orc_repro.errors import UserError
 from orc_repro.project import REPORTS
 from orc_repro.report.results import Result
-from orc_repro.report.statistics import summarise
+from orc_repro.report.statistics import LEAST_SEEDS, summarise
 from orc_repro.verdicts import words
 from orc_repro.verdicts.claims import Claims
-from orc_repro.verdicts.judge import LEAST_SEEDS, Judged, Key, Line, counts
+from orc_repro.verdicts.judge import Judged, Key, Line, counts
 
 PAGE = REPORTS / "reproduction.md"
 

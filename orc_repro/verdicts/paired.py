@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
 
-from orc_repro.report.statistics import Summary, paired_difference, summarise
+from orc_repro.report.statistics import Summary, p_value, paired_difference, summarise
 
 Values = Mapping[int, float]
 """By seed, the target's test accuracy in percent."""
@@ -20,9 +20,9 @@ class Difference:
 
     Attributes:
         paired: over the seeds that both have; None if there is none.
-        p: two-sided, by Student's t with n - 1 degrees of freedom; None with fewer than two seeds.
+        p: see :func:`orc_repro.report.statistics.p_value`.
         welch: 95 % interval of the difference of means without pairing; None with fewer than two
-            seeds on either side.
+            seeds on either side, or where neither side has a spread.
     """
 
     paired: Summary | None
@@ -36,16 +36,6 @@ def difference(better: Values, worse: Values) -> Difference:
     return Difference(paired, p_value(paired), _welch([*better.values()], [*worse.values()]))
 
 
-def p_value(paired: Summary | None) -> float | None:
-    """Of a mean difference of zero, two-sided. Differences that are all the same are certain."""
-    if paired is None or paired.sd is None:
-        return None
-    if paired.sd == 0:
-        return 0.0 if paired.mean else 1.0
-    t = abs(paired.mean) * math.sqrt(paired.n) / paired.sd
-    return float(2 * stdtr(paired.n - 1, -t))
-
-
 def _welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float] | None:
     if min(len(a), len(b)) < 2:
         return None
@@ -55,7 +45,7 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float] | None
     error = sum(parts)
     middle = first.mean - second.mean
     if error == 0:
-        return middle, middle
+        return None
     freedom = error**2 / (parts[0] ** 2 / (first.n - 1) + parts[1] ** 2 / (second.n - 1))
     half = float(stdtrit(freedom, 0.975)) * math.sqrt(error)
     return middle - half, middle + half

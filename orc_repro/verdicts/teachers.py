@@ -37,11 +37,14 @@ def teachers(pools: Sequence[Cells], results: Sequence[Result], params: Params) 
     found: dict[str, Teacher] = {}
     for result in results:
         cell = cells.get(result.cell)
-        for network, path in cell.teachers.items() if cell else ():
-            if network == params.groups[result.group].pivot:
+        if cell is None:
+            continue
+        for network, path in cell.teachers.items():
+            if network == params.groups[cell.group].pivot:
                 role, top1 = "pivot", result.pivot_before
             else:
-                role, top1 = "assistant", result.networks[network].last.top1
+                frozen = result.networks.get(network)
+                role, top1 = "assistant", None if frozen is None else frozen.last.top1
             if top1 is not None:
                 name = Path(path).stem
                 found[name] = Teacher(name, result.dataset, network, role, top1)

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from orc_repro.errors import UserError
 from orc_repro.report.results import BestEpoch, History, NetworkResult, Result, Score, read_result
 from orc_repro.tracking.delivery import Delivered, read_delivered
-from orc_repro.tracking.description import Description
-from orc_repro.tracking.outcome import Outcome, read_outcome
+from orc_repro.tracking.description import REQUIRED_TAGS, Description
+from orc_repro.tracking.outcome import SECONDS, Outcome, read_outcome
 from orc_repro.tracking.records import (
     LONGEST_LINE,
     LogReader,
@@ -46,11 +46,13 @@ CHANGES = [
 _SCORE = Score(epoch=1, top1=50.0, top5=None, loss=None, class_top1=(50.0, 50.0))
 _FILES: dict[str, Strict] = {
     "outcome": Outcome(
-        status="FINISHED", reason="", ended_ms=1, figures={"a": 0.5}, weights_digest="", outputs={}
+        status="FINISHED", reason="", ended_ms=1, figures={SECONDS: 0.5}, weights_digest="",
+        outputs={},
     ),
     "run": Description(
         study="s", experiment="e", fingerprint="f", attempt="a", cell="c", row="r", row_name="r",
-        run_name="n", epochs=3, students=("a", "b"), params={"seed": "0"}, tags={"seed": "0"},
+        run_name="n", epochs=3, students=("a", "b"), params={"seed": "0"},
+        tags=dict.fromkeys(REQUIRED_TAGS, "x"),
     ),
     "history": History(
         cell="c", row="r", fingerprint="f", epochs=({"val/top1": None},), elected={"a": 1},
@@ -251,3 +253,31 @@ def test_a_name_that_would_lead_out_is_no_cell(tmp_path: Path) -> None:
         (folder / "run.json").write_text(json.dumps(CONTENTS["run"] | {key: "../../x"}))
         with pytest.raises(UserError, match=rf"run\.json: {key} is '\.\./\.\./x'"):
             read_json(Description, folder / "run.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("outcome", {"ended_ms": 10**30}, "ended_ms"),
+        ("outcome", {"ended_ms": -1}, "ended_ms"),
+        ("outcome", {"figures": {}}, SECONDS),
+        ("outcome", {"figures": {SECONDS: -1.0}}, SECONDS),
+        ("run", {"tags": {}}, "device"),
+        ("run", {"attempt": '=HYPERLINK("http://x")'}, "attempt"),
+        ("run", {"started_ms": 10**30}, "started_ms"),
+        ("run", {"images": {"train": 10**30}}, "images"),
+        ("history", {"epochs": []}, "epochs"),
+        ("history", {"epochs": [{"train/loss": 1.0}]}, "val/top1"),
+        ("history", {"role_changes": 10**30}, "role_changes"),
+        ("result", {"seed": -1}, "seed"),
+        ("result", {"pivot_before": 101.0}, "pivot_before"),
+    ],
+)
+def test_values_out_of_range_and_missing_keys_are_named(
+    tmp_path: Path, name: str, changes: dict[str, Any], said: str
+) -> None:
+    folder = write_run(tmp_path / "run")
+    (folder / f"{name}.json").write_text(json.dumps(CONTENTS[name] | changes))
+    with pytest.raises(UserError) as refused:
+        READERS[name](folder)
+    assert said in str(refused.value) and ": : " not in str(refused.value)

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import html5lib
 import pandas as pd
 import pytest
+import yaml
 
 from orc_repro.errors import UserError
-from orc_repro.page import pictures
 from orc_repro.page.build import PAGE, check_page, every_study, write_page
 from orc_repro.page.files import drawn_of, read_studies
 from orc_repro.report.results import read_result
+from orc_repro.stages.report import report
 from tests.page.site import KEY, add_study_without_results, make
 from tests.project import ROOT
 
 PICTURE = Path(f"reports/roles/default/{KEY}.svg")
-FIVE_MB = 5_000_000
+MOST_BYTES = 1_500_000
 
 
 @pytest.fixture
@@ -150,6 +151,21 @@ def test_accuracies_by_class_are_drawn_from_results_alone(site: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [("methods", "kd"), ("groups", "r20-r8"), ("recipes", "digits"), ("data", "digits")],
+)
+def test_a_name_that_params_yaml_lost_is_told_in_a_sentence(
+    site: Path, section: str, name: str
+) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    params[section]["renamed"] = params[section].pop(name)
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    for command in (write_page, check_page, partial(report, Path("studies/default"))):
+        with pytest.raises(UserError, match=f"names '{name}', which params.yaml's {section}"):
+            command()
+
+
 def test_role_changes_of_another_run_are_not_drawn(site: Path) -> None:
     path = Path(f"roles/{KEY}.parquet")
     pd.read_parquet(path).iloc[:-1].to_parquet(path)
@@ -167,37 +183,38 @@ def test_runs_are_links_to_the_ui_or_to_a_server(site: Path) -> None:
         write_page(Path("linked.html"), "javascript:alert(1)")
 
 
-def test_pictures_that_would_not_fit_are_linked(
-    site: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pictures, "PICTURES_BYTES", 30_000)
-    text = write_page(Path("small.html")).read_text()
-    # In the order they are taken: the curves and the cost fit, roles and classes do not.
-    assert text.count('<svg role="img"') == 2
-    assert f'<a href="roles/default/{KEY}.svg">' in text
+HOSTILE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script href="data:,1"/>'
+    '<a href="javascript:alert(1)"><text>x</text></a>'
+    '<foreignObject><iframe srcdoc="&lt;script&gt;"/></foreignObject></svg>'
+)
 
 
-def test_pictures_take_half_of_their_files_and_share_what_they_are_drawn_with(site: Path) -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    vectors = re.findall("<svg.*?</svg>", text, flags=re.DOTALL)
-    files = [
-        path
-        for kind in ("figures", "roles/default", "classes/default", "cost/default")
-        for path in Path("reports", kind).glob("*.svg")
-        if path.stem in ("digits-r20-r8-validation", "digits-r20-r8-digits", KEY)
-    ]
-    assert len(vectors) == len(files) + 1 == 5
-    assert sum(map(len, vectors)) < sum(path.stat().st_size for path in files) / 2
-    names = re.findall(r' id="(_\d+)"', vectors[0])
-    assert len(set(names)) == len(names) > 20
-    assert {*re.findall(r'(?:url\(|href=")#(_\d+)', text)} == {*names}
-    styled = {*re.findall(r'class="(_\d+)"', text)}
-    assert styled and all(f".{name}{{" in text for name in styled)
+def test_a_picture_is_linked_and_nothing_in_it_becomes_a_part_of_the_page(site: Path) -> None:
+    for path in Path("reports").glob("**/*.svg"):
+        path.write_text(HOSTILE)
+    text = write_page().read_text(encoding="utf-8")
+    document = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(text)
+    elements = list(document.iter())
+    assert not {"svg", "script", "iframe", "foreignObject"} & {e.tag for e in elements}
+    attributes = [attribute for e in elements for attribute in e.attrib.items()]
+    assert not [name for name, _ in attributes if name.startswith("on")]
+    assert not [value for _, value in attributes if value.startswith("javascript:")]
+    links = [image.get("src") or "" for image in document.iter("img")]
+    assert f"roles/default/{KEY}.svg" in links
+    assert len(links) == 4 and all((PAGE.parent / link).is_file() for link in links)
 
 
-def test_tables_of_twenty_studies_and_all_the_pictures_there_is_room_for_are_5_mb() -> None:
-    text = (ROOT / "reports/index.html").read_text(encoding="utf-8")
-    studies = text.count("<section id=") - 1
-    without = len(re.sub("<svg.*?</svg>", "", text, flags=re.DOTALL).encode())
-    assert len(text.encode()) < FIVE_MB
-    assert pictures.PICTURES_BYTES + without / studies * 20 < FIVE_MB
+def test_a_page_elsewhere_links_to_the_same_files(site: Path) -> None:
+    folder = Path("else where/deep")
+    folder.mkdir(parents=True)
+    text = write_page(folder / "page.html").read_text(encoding="utf-8")
+    assert f'<img src="../../reports/roles/default/{KEY}.svg"' in text
+    assert '<a href="../../reports/protocol.md">protocol.md</a>' in text
+    shutil.copytree("studies/default", "studies/a #1")
+    shutil.copytree("reports/figures", "reports/a #1/figures")
+    assert '<img src="a%20%231/figures/digits-r20-r8-validation.svg"' in write_page().read_text()
+
+
+def test_the_page_of_all_studies_is_small() -> None:
+    assert (ROOT / PAGE).stat().st_size < MOST_BYTES

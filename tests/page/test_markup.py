@@ -29,3 +29,7 @@ def test_html_in_a_report_is_text() -> None:
     assert "href" not in html
     label = from_markdown("| a |\n| --- |\n", below=3, label='"><b>')
     assert "<b>" not in label
+
+
+def test_an_image_in_a_report_is_not_loaded() -> None:
+    assert "<img" not in from_markdown("![x](https://somewhere.example/x.png)\n", below=3)

@@ -198,3 +198,12 @@ def test_finding_a_cell() -> None:
 def test_every_confidence_is_explained_and_every_source_used() -> None:
     assert set(MEANINGS) == set(Row.model_json_schema()["properties"]["confidence"]["enum"])
     assert {key for table in load_tables() for key in table.sources} == set(load_sources())
+
+
+@pytest.mark.parametrize("part", ["rows", "claims"])
+def test_only_a_table_with_a_protocol_has_rows_made_by_it(part: str) -> None:
+    marked = [TABLE[part][0] | {"protocol": "table"}]
+    with pytest.raises(UserError, match="table's protocol, which is null"):
+        made(**{part: marked})
+    table = made(**{part: marked, "protocol": "160 epochs"})
+    assert (table.cells[0].protocol_remark == "") is (part == "rows")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orc_repro.errors import UserError
-from orc_repro.published.tables import load_tables
+from orc_repro.published.tables import find_table, load_tables
 from orc_repro.report.paper import paper_columns
 from orc_repro.report.statistics import Summary
 from tests.report.made_paper import (
@@ -93,6 +93,7 @@ def test_top5_is_compared_with_top5_or_not_at_all() -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
+        ({"values": {"a": 70.0}, "protocol": None}, "protocol unknown or different"),
         ({"ranges": {"a": [70.0, 71.0]}}, "a range"),
         ({"values": {"a": None}, "confidence": "unknown"}, "not seen"),
         ({"values": {"a": 70.0}, "confidence": "doubted"}, "doubted"),
@@ -104,7 +105,43 @@ def test_what_is_no_number_to_compare_with(changes: dict[str, Any], why: str) ->
     of = paper(tables=["peers"], names={"kd": ["KD"]})
     (block,) = columns_of(comparison(runs_of("kd", *SEEDS)), tables=(peers,), of=of).blocks
     (quoted,) = line_of(block, "kd").quoted
-    assert (quoted.difference, quoted.why_not) == (None, why)
+    assert (quoted.difference, quoted.cell.why_not_compared) == (None, why)
+
+
+def test_a_number_of_another_protocol_is_flagged_where_something_was_run() -> None:
+    peers = published("peers", {"row": "KD", "values": {"a": 70.0}, "protocol": None})
+    of = paper(tables=["peers"], names={"kd": ["KD"]})
+    (block,) = columns_of(comparison(runs_of("kd", *SEEDS)), tables=(peers,), of=of).blocks
+    assert line_of(block, "kd").flags == ("KD in peers: protocol unknown or different",)
+    (block,) = columns_of(comparison(row("kd")), tables=(peers,), of=of).blocks
+    assert line_of(block, "kd").flags == ()
+
+
+@pytest.mark.parametrize(
+    ("table", "method", "networks", "compared"),
+    [
+        ("peers_crd_same_style", "KD", "vgg13 -> vgg8", True),
+        ("peers_crd_same_style", "AT", "wrn_40_2 -> wrn_16_2", True),
+        ("peers_crd_same_style", "AT", "vgg13 -> vgg8", False),
+        ("peers_crd_same_style", "VID", "vgg13 -> vgg8", False),
+        ("peers_crd_same_style", "DKD", "resnet56 -> resnet20", False),
+        ("peers_crd_same_style", "KDCL, student", "resnet56 -> resnet20", False),
+        ("peers_crd_same_style", "TAKD", "wrn_40_2 -> wrn_16_2", False),
+        ("peers_crd_other_style", "KD", "vgg13 -> mobilenetv2", True),
+        ("peers_crd_other_style", "FitNet", "vgg13 -> mobilenetv2", False),
+        ("peers_online", "alone (MCL)", "resnet32", False),
+        ("peers_online_pcl", "ONE", "resnet110", False),
+        ("peers_small", "DGKD", "resnet26 -> resnet20 -> resnet14 -> resnet8", False),
+        ("table01", "TAKD", "resnet26 -> resnet8", False),
+        ("table03", "ORC", "resnet34 -> resnet18", False),
+    ],
+)
+def test_only_rows_of_a_known_protocol_are_compared(
+    table: str, method: str, networks: str, compared: bool
+) -> None:
+    cells = find_table(load_tables(), table).cells
+    of_both = [c for c in cells if (c.row, c.networks) == (method, networks)]
+    assert of_both and all((not c.why_not_compared) is compared for c in of_both)
 
 
 def test_one_seed_has_a_difference_and_no_interval() -> None:

@@ -68,6 +68,15 @@ def test_a_claim_of_what_was_not_run_or_has_one_seed() -> None:
         assert (line.verdict, line.flags) == (verdict, flags)
 
 
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_equal_differences_agree_with_no_claim(seeds: int) -> None:
+    rows = (runs_of("orc-fixed", *SEEDS[:seeds]), runs_of("orc", *(s + 5 for s in SEEDS[:seeds])))
+    of = paper(tables=["own"], names=NAMES)
+    (line,) = columns_of(comparison(*rows), tables=(claims_of(ORDER),), of=of).claims
+    assert line.difference is not None and line.difference.mean == 5.0
+    assert line.verdict == "undecided"
+
+
 def test_a_claim_needs_a_method_of_ours_on_both_sides_and_its_networks() -> None:
     unnamed = ORDER | {"worse": "every other method of the table"}
     elsewhere = ORDER | {"networks": "a -> b"}
@@ -83,3 +92,13 @@ def test_a_claim_of_cells_by_another_protocol_says_so() -> None:
     of = paper(tables=["own"], names=NAMES)
     (line,) = columns_of(comparison(*rows), tables=(claims_of(ORDER),), of=of).claims
     assert line.flags == ("epochs 15, not 240",)
+
+
+def test_a_claim_of_an_unknown_protocol_says_so() -> None:
+    rows = (runs_of("orc", *SEEDS), runs_of("orc-fixed", *SEEDS))
+    of = paper(tables=["own"], names=NAMES)
+    tables = (claims_of(ORDER | {"protocol": None}),)
+    (line,) = columns_of(comparison(*rows), tables=tables, of=of).claims
+    assert line.flags == ("claims of own: protocol unknown or different",)
+    (line,) = columns_of(comparison(row("orc"), row("orc-fixed")), tables=tables, of=of).claims
+    assert line.flags == ()

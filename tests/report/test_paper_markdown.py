@@ -55,6 +55,29 @@ def test_what_differs_is_listed_once_and_never_passes_for_a_reproduction() -> No
     assert "\n1. epochs 15, not 240\n2. 2 of 3 seeds\n" in text
 
 
+def test_a_number_of_another_protocol_says_so_beside_every_result() -> None:
+    peers = published(
+        "peers",
+        {"row": "KD", "values": {"a": 70.66}, "protocol": None},
+        {"row": "CRD", "values": {"a": 71.16}, "protocol": None},
+    )
+    of = paper(tables=["peers"], names={"kd": ["KD"]})
+    found = columns_of(comparison(runs_of("kd", *SEEDS), row("ce")), tables=(peers,), of=of)
+    text = paper_table(found)
+    unknown = "protocol unknown or different"
+    assert f"| kd | KD 70.66 qu, peers (book); {unknown} | 72.00" in text
+    assert f"| none: {unknown} | not as published: 1 |" in text
+    assert f"| CRD (published only) | 71.16 qu, peers (book); {unknown} |" in text
+    table = paper_rows(found)
+    assert table["quoted_protocol"].tolist()[::2] == ["unknown or different"] * 2
+    assert table["difference"].isna().all()
+
+
+def test_what_has_no_published_number_is_not_as_published() -> None:
+    text = paper_table(columns_of(comparison(runs_of("orc-mean", *SEEDS))))
+    assert "| orc-mean |  | 72.00 ± 2.65 | 65.43 to 78.57 | 3 |  |  | - - - |" in text
+
+
 def test_what_was_not_run_says_so() -> None:
     text = paper_table(columns_of(comparison(row("kd"), row("orc"))))
     assert "| kd | KD 70.66 ± 0.2 qu, peers (book) | not run |  | 0 of 3 |  |  |  |\n" in text
@@ -144,7 +167,8 @@ def test_rows_for_a_csv() -> None:
     )
     said = ["table", "networks", "quoted_row", "quoted_confidence", "quoted_sources", "flags"]
     assert kd[said].tolist() == ["own", PAIR, "KD", "quoted", "book", "epochs 15, not 240"]
-    assert kd["run_ids"] == "0123456789abcdef - fedcba9876543210"
+    assert kd["quoted_protocol"] == "the table's"
+    assert kd["run_ids"] == "0123456789abcdef unknown fedcba9876543210"
     assert kd[["dataset", "group", "recipe"]].tolist() == ["cifar100", "g", "crd"]
     error = table.iloc[4]
     assert error[["measured_mean", "quoted_low", "quoted_high"]].tolist() == [28.0, 29.0, 29.6]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orc_repro.report.statistics import paired_difference, summarise
+from orc_repro.report.statistics import direction, p_value, paired_difference, summarise
 
 
 def test_mean_and_sample_deviation_by_hand() -> None:
@@ -36,3 +36,33 @@ def test_differences_are_taken_seed_by_seed_where_both_have_one() -> None:
     assert (summary.n, summary.mean) == (2, 2.0)
     assert summary.sd == pytest.approx(2**0.5)
     assert paired_difference({0: 1.0}, {1: 1.0}) is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [5.0],
+        [5.0, 5.0],
+        [5.0, 5.1],
+        [5.0, 5.0, 5.0],
+        [0.0, 0.0, 0.0],
+        [0.3, 0.1 + 0.2, 3 * 0.1],  # equal but for the rounding of binary fractions
+    ],
+)
+def test_few_or_equal_differences_decide_nothing(values: list[float]) -> None:
+    for sign in (1, -1):
+        summary = summarise([sign * value for value in values])
+        assert (direction(summary), p_value(summary)) == (0, None)
+
+
+def test_equal_values_have_a_deviation_of_zero_and_no_interval() -> None:
+    summary = summarise([0.3, 0.1 + 0.2, 3 * 0.1])
+    assert (summary.sd, summary.low, summary.high) == (0.0, None, None)
+
+
+def test_an_interval_without_zero_has_the_sign_of_the_mean() -> None:
+    assert direction(summarise([4.0, 5.0, 6.0])) == 1
+    assert direction(summarise([-4.0, -5.0, -6.0])) == -1
+    assert direction(summarise([1.0, 2.0, 3.0])) == 0
+    assert p_value(summarise([4.0, 5.0, 6.0])) == pytest.approx(1 - 75**0.5 / 77**0.5)
+    assert (direction(None), p_value(None)) == (0, None)

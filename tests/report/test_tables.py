@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from orc_repro.cells import Cell, Cells
@@ -79,7 +80,7 @@ def test_mean_deviation_interval_and_difference() -> None:
     )  # fmt: skip
     # n = 2: sd = sqrt(2), t = 12.706, half width = 12.706.
     assert "| ce | resnet8 | 91.00 ± 1.41 | 78.29 to 103.71 | 2 |  | 92.00 ± 1.41 |" in text
-    assert "| orc | resnet8 | 94.00 ± 1.41 | 81.29 to 106.71 | 2 | +3.00 (+3.00 to +3.00) |" in text
+    assert "| orc | resnet8 | 94.00 ± 1.41 | 81.29 to 106.71 | 2 | +3.00 |" in text
     assert "| orc | resnet26 | pivot | 369,402 | 98.00 | 98.00 ± 1.41 |" in text
     assert "| orc | 1 | resnet8 7 | 3 |" in text
 
@@ -126,7 +127,7 @@ def test_a_value_that_is_not_finite_is_none_in_the_file(tmp_path: Path) -> None:
     assert (finite(1.5), finite(math.nan), finite(-math.inf)) == (1.5, None, None)
     history = History(
         cell="c", row="r", fingerprint="f", training_images=9,
-        epochs=({"a/loss": finite(math.nan)},),
+        epochs=({"a/loss": finite(math.nan), "val/top1": 10.0},),
         best={"a": BestEpoch(epoch=0, validation_top1=10.0)}, elected={}, role_changes=0,
         not_finite=("the loss of a is not finite since epoch 0, step 0",),
     )  # fmt: skip
@@ -150,3 +151,39 @@ def test_a_curve_runs_through_the_mean_of_the_seeds() -> None:
     (line,) = figure.axes[0].lines
     assert line.get_xdata().tolist() == [1, 2]  # type: ignore[union-attr]
     assert line.get_ydata().tolist() == pytest.approx([20.0, 20.0])  # type: ignore[union-attr]
+
+
+def test_runs_of_different_length_are_drawn_as_far_as_all_go(tmp_path: Path) -> None:
+    long = [{"val/top1": 50.0 + e, "role/share_a": 1.0} for e in range(14)]
+    short = [{"val/top1": 60.0, "role/share_b": 1.0}, {"val/top1": 61.0, "role/share_b": 1.0}]
+    for drawn in (
+        figures.validation_curves({"kd": [long, short]}, "t"),
+        figures.role_shares([long, short], "t"),
+    ):
+        for line in drawn.axes[0].get_lines():
+            assert len(np.asarray(line.get_xdata())) == 2
+        figures.save(drawn, tmp_path / "a.svg")
+
+
+def test_seeds_of_several_groups_show_every_network() -> None:
+    cells = cells_of("orc")
+    other = result("orc", 1, 80.0, 97.0, row="other")
+    renamed = {"resnet14": other.networks["resnet26"], "resnet8": other.networks["resnet8"]}
+    ran = {
+        "orc-s0": result("orc", 0, 81.0, 96.0),
+        "orc-s1": other.model_copy(update={"networks": renamed}),
+    }
+    text = markdown.report([("A study", comparisons(cells, ran))])
+    assert "mixed configurations" in text
+    assert "| orc | resnet26 | pivot |" in text and "| orc | resnet14 | pivot |" in text
+
+
+def test_a_result_has_its_target_and_one_number_of_classes() -> None:
+    whole = result("orc", 0, 81.0, 96.0).model_dump()
+    assert Result(**whole).classes == 2
+    for changes, said in (
+        ({"target_name": "resnet20"}, "no target 'resnet20'"),
+        ({"pivot_before_class_top1": (1.0, 2.0, 3.0)}, "several numbers of classes"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            Result(**(whole | changes))

@@ -51,6 +51,7 @@ def test_the_difference_is_over_the_seeds_of_both() -> None:
         (HIGH, LOW, "is better"),
         (LOW, HIGH, "is worse"),
         (HIGH, FreshSeeds({1: 62.5, 2: 62.0, 3: 61.5}), "Nothing is decided"),
+        (FreshSeeds({1: 51.0, 2: 52.5, 3: 50.5}), LOW, "Nothing is decided"),  # each by 1 point
         (FAILED, LOW, "does not replace .* failed on 1 of 3"),
         (FAILED, FAILED, "does not replace"),
         (LOW, FAILED, "failed on 1 of 3 fresh seeds, the best trial on none"),

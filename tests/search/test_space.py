@@ -113,3 +113,10 @@ def test_values_become_the_part_of_params_yaml_that_they_are(params: Params) -> 
         "groups": {"small": {"students": ["resnet8.a", "resnet8"]}},
         "methods": {"orc": {"promotion": {"top_k": 1}}},
     }
+
+
+@pytest.mark.parametrize("section", ["groups", "recipes", "methods", "data"])
+def test_a_base_that_params_yaml_lost_is_named(params: Params, section: str) -> None:
+    lost = params.model_copy(update={section: {}})
+    with pytest.raises(UserError, match=f"params.yaml's {section} has no"):
+        base_values(search(), lost)

@@ -15,10 +15,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orc_repro.errors import NotWorthwhile, UserError
 from orc_repro.fingerprint import digest
-from orc_repro.search import work
+from orc_repro.search import answer, work
+from orc_repro.search.promotion import promote
 from orc_repro.search.space import Unfit, Variant
 from orc_repro.search.storage import REASON, RETRY_OF, SLOT, put_back
-from orc_repro.search.trial import JudgedLog
+from orc_repro.search.trial import Judge, JudgedLog
 from orc_repro.search.work import Worker
 from orc_repro.yaml_files import read_yaml
 from tests.project import ROOT
@@ -108,16 +109,45 @@ def test_networks_that_the_method_cannot_have_are_left_out_too(
     assert states == {"resnet8": TrialState.PRUNED, "resnet8.a, resnet8": TrialState.COMPLETE}
 
 
-@pytest.mark.parametrize("network", ["train", "resnet14"])
+@pytest.mark.parametrize("network", ["train", "val", "resnet14"])
 def test_a_run_whose_target_or_pivot_learns_nothing_any_more_is_left_out(
     tmp_path: Path, network: str
 ) -> None:
-    log = JudgedLog(tmp_path, lambda _epoch, _accuracy: None, "resnet14")
+    judged: list[int] = []
+    log = JudgedLog(tmp_path, lambda epoch, _: judged.append(epoch), "resnet14")
     values = {"val/top1": 10.0, "train/loss": 1.0, "resnet14/loss": 1.0}
     log.metrics(0, values | {"resnet8.a/loss": math.nan})
     with pytest.raises(NotWorthwhile, match="loss is no longer finite, after epoch 2"):
         log.metrics(1, values | {f"{network}/loss": math.nan})
     log.close()
+    assert judged == [0]  # the accuracy of a diverged network is no value
+
+
+def test_a_search_whose_trials_all_diverged_has_no_best_and_promotes_nothing(
+    begin: Callable[[Train], Worker],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = begin(heat)
+
+    def diverge(_identity: Any, _teachers: Any, _params: Any, judge: Judge, _device: str) -> None:
+        judge(0, 99.0)
+        raise NotWorthwhile("the target's loss is no longer finite, after epoch 2")
+
+    monkeypatch.setattr(work, "run_seed", diverge)
+    monkeypatch.setattr(answer, "foundation", lambda *_: {})
+    worker.run()
+    printed = capfd.readouterr().out
+    assert "trial 0: the target's loss is no longer finite, after epoch 2;" in printed
+    assert "99.00" not in printed and "best" not in printed
+    folder = Path("reports/studies/small-v1")
+    folder.mkdir(parents=True)
+    (folder / "best.yaml").write_text("{}\n")  # of the same search, begun before
+    with pytest.raises(UserError, match="no trial of the search small-v1 finished with a finite"):
+        answer.answer(Path("small.yaml"))
+    assert [path.name for path in folder.iterdir()] == ["trials.csv"]
+    with pytest.raises(UserError, match=r"best\.yaml does not exist"):
+        promote(Path("small.yaml"))
 
 
 def test_what_params_yaml_has_must_fit(begin: Callable[[Train], Worker]) -> None:

@@ -14,7 +14,8 @@ from orc_repro.errors import UserError
 from orc_repro.files import write_json
 from orc_repro.project import run_folder
 from orc_repro.report.results import History
-from orc_repro.stages.runs_table import RUN_COLUMNS, note_run, write_runs
+from orc_repro.report.runs import RUN_COLUMNS
+from orc_repro.stages.runs_table import note_run, write_runs
 from orc_repro.validation import read_json
 from tests.project import ROOT
 
@@ -45,7 +46,7 @@ def summary(folder: Path, fingerprint: str = "a" * 32) -> Path:
         row="r",
         fingerprint=fingerprint,
         training_images=1,
-        epochs=(),
+        epochs=({"val/top1": 50.0},),
         best={},
         elected={},
         role_changes=0,
@@ -101,7 +102,14 @@ def test_a_run_is_noted_beside_the_others_and_again_in_its_place(
 
 
 @pytest.mark.parametrize(
-    "content", ["", "cell,run_id\nx,1\n", "a\n<<<<<<< ours\n1,2,3\n", b"\xff\xfe,fingerprint\n\xff"]
+    "content",
+    [
+        "",
+        "cell,run_id\nx,1\n",
+        "a\n<<<<<<< ours\n1,2,3\n",
+        b"\xff\xfe,fingerprint\n\xff",
+        f"{','.join(RUN_COLUMNS)}\nknown,a,1,2026,long,cpu,2,c,false\n",
+    ],
 )
 def test_a_damaged_table_stops_a_report_in_a_sentence_and_no_queue(
     tmp_path: Path,
@@ -119,6 +127,16 @@ def test_a_damaged_table_stops_a_report_in_a_sentence_and_no_queue(
     assert path.read_bytes() == before
     with pytest.raises(UserError, match=r"runs\.csv is damaged: "):
         write_runs([], path)
+
+
+def test_what_a_run_says_of_itself_is_no_formula(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORC_SCRATCH", str(tmp_path / ".orc"))
+    finished("a" * 32, "=1+1")
+    for _ in range(2):  # written, and read and written again
+        note_run(summary(tmp_path), tmp_path / "runs.csv")
+        assert (tmp_path / "runs.csv").read_text().splitlines()[1].split(",")[-2] == "'=1+1"
 
 
 def test_runs_that_end_together_are_all_noted(

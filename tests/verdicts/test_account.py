@@ -45,3 +45,6 @@ def test_what_was_spent_is_summed_by_group() -> None:
     known = {"ce0": {"seconds": "1800.0"}, "ce1": {"seconds": "900.0"}}
     assert "| 0.75 |" in account.compute(runs, params, known)
     assert account.compute([], params, {}) == "Nothing has been run."
+    # Methods and groups of results that no study shows any more may be gone.
+    gone = [result("gone", 0, 1.0, dataset="cifar10-3k", group="r26-r8")]
+    assert "| not known any more |" in account.compute([*runs, *gone], params, {})

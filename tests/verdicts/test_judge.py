@@ -87,6 +87,17 @@ def test_two_seeds_say_nothing_however_alike_their_differences_are() -> None:
     assert "**incomplete**: 0 of 1 tests have 3 seeds" in page.verdicts([line])
 
 
+def test_equal_differences_are_undecided() -> None:
+    declared = claims(("a", "b"), ("a", "c"))
+    same = [result(name, seed, mean) for name, mean in (("a", 53.0), ("b", 50.0)) for seed in SEEDS]
+    assert verdict_of(claims(("a", "b")), same) == "undecided at this scale"
+    # They are weaker than a test that is clearly positive, and do not hide one that is not run.
+    clear = [result("c", seed, 40 + by) for seed, by in zip(SEEDS, NOISE, strict=True)]
+    (line,) = judge(declared, by_method([*same, *clear], declared))
+    assert (line.verdict, line.weakest.test.worse) == ("undecided at this scale", "b")
+    assert verdict_of(declared, same) == "incomplete"
+
+
 def test_the_number_of_tests_counts() -> None:
     # One test: differences 1.0, 1.2, 0.8 (sd 0.2), t = 8.7, p = 0.013; five times that is 0.065.
     a = [result("a", seed, 50 + by) for seed, by in zip(SEEDS, (1.0, 1.2, 0.8), strict=True)]

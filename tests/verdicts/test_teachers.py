@@ -57,7 +57,8 @@ def test_a_pivot_counts_as_it_was_before_and_an_assistant_as_it_is() -> None:
         ("between", "assistant", 65.0),
     ]
     history = History(
-        cell="deep", row="", fingerprint="f", training_images=1, epochs=({}, {}),
+        cell="deep", row="", fingerprint="f", training_images=1,
+        epochs=({"val/top1": 1.0}, {"val/top1": 1.0}),
         best={"resnet26": BestEpoch(epoch=1, validation_top1=1.0)}, elected={}, role_changes=0,
         not_finite=(),
     )  # fmt: skip
