@@ -22,7 +22,7 @@ from orc_repro.tracking.description import Description
 from orc_repro.tracking.entries import find_or_create, row_run
 from orc_repro.tracking.keys import wanted_keys
 from orc_repro.tracking.outcome import Outcome, read_outcome
-from orc_repro.tracking.records import metrics_log, roles_log
+from orc_repro.tracking.records import best_teacher, metrics_log, roles_log
 from orc_repro.tracking.runlog import ARTIFACTS, commit_all
 from orc_repro.tracking.store import open_client, shown, store_lock, store_uri, whether_active
 from orc_repro.validation import Strict, read_json
@@ -184,7 +184,8 @@ class Delivery:
         for end, record in roles_log(self.folder).committed(self._state.roles):
             if not set(record.teachers) <= set(students):
                 raise UserError(f"{self.folder}: the log of role changes is of another group")
-            index = students.index(record.teachers[0]) if record.teachers else NOBODY
+            best = best_teacher(record)
+            index = NOBODY if best is None else students.index(best)
             yield end, [Metric("role_it/teacher", index, record.time_ms, record.step)]
 
     def _send(self, log: str, points: Iterator[tuple[int, list[Any]]], run_id: str) -> None:
