@@ -39,7 +39,7 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
     Whoever reads meanwhile, or after a kill at any instant, sees the former file or the new one.
 
     Raises:
-        OSError: it cannot be written; the former file is as it was.
+        OSError: it cannot be written, and names the file; the former file is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
@@ -50,6 +50,10 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        if error.filename is None:  # a full disk, met by a write
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
     sync_folder(path.parent)

@@ -29,8 +29,9 @@ def test_a_write_that_fails_leaves_the_former_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         write_atomically(path, b"new")
+    assert str(path) in str(caught.value)
     assert path.read_bytes() == b"former"
     assert list(tmp_path.iterdir()) == [path]
 

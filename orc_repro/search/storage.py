@@ -16,7 +16,6 @@ import psutil
 from filelock import FileLock
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -24,6 +23,7 @@ from orc_repro.errors import UserError, one_line
 from orc_repro.interruption import alive
 from orc_repro.project import scratch
 from orc_repro.search.declaration import Search
+from orc_repro.search.journal import Journal
 from orc_repro.search.space import Values
 from orc_repro.training.checkpoints import differences
 
@@ -39,6 +39,7 @@ slot, and draws from the same generator.
 """
 RUN = "run of seed "
 """And the seed: which run a trial is."""
+JOURNAL = "journal.log"
 HEARTBEAT_S, GRACE_S = 30, 120
 SAME_START_S = 5.0
 
@@ -54,7 +55,7 @@ def open_study(search: Search, name: str, first: Values, made_from: Mapping[str,
     ``made_from``: what all of its trials share, flat.
 
     Raises:
-        UserError: the storage cannot be reached, or holds another space under this name, or trials
+        UserError: the storage cannot be used, or holds another space under this name, or trials
             that were made from something else.
     """
     folder_of(name).mkdir(parents=True, exist_ok=True)
@@ -68,10 +69,12 @@ def open_study(search: Search, name: str, first: Values, made_from: Mapping[str,
                 load_if_exists=True,
             )
             stored = study.user_attrs.get(SPACE)
+        except UserError:
+            raise
         except Exception as error:
             # Drivers raise what they like, with the address, which may hold a password.
             raise UserError(
-                f"the search storage {_shown()} cannot be used: {type(error).__name__}"
+                f"the search storage {_shown(name)} cannot be used: {type(error).__name__}"
                 f"{_hint(error)}"
             ) from None
         if stored is None:
@@ -198,7 +201,7 @@ def is_lost(study: Study, number: int) -> bool:
 def _storage(name: str) -> BaseStorage:
     address = os.environ.get(ADDRESS)
     if not address:
-        return JournalStorage(JournalFileBackend(str(folder_of(name) / "journal.log")))
+        return JournalStorage(Journal(folder_of(name) / JOURNAL))
     return heartbeating(address)
 
 
@@ -215,12 +218,12 @@ def heartbeating(address: str) -> RDBStorage:
         )
 
 
-def _shown() -> str:
-    return f"that {ADDRESS} names" if os.environ.get(ADDRESS) else "of this machine"
+def _shown(name: str) -> str:
+    return f"that {ADDRESS} names" if os.environ.get(ADDRESS) else str(folder_of(name) / JOURNAL)
 
 
 def _hint(error: Exception) -> str:
-    if isinstance(error, ImportError | ModuleNotFoundError):
+    if isinstance(error, ImportError) or not os.environ.get(ADDRESS):
         return f" ({one_line(str(error))})"
     return ""
 

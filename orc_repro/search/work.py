@@ -100,7 +100,7 @@ class Worker:
             return False
         except UserError:
             # No fault of its values. On a full disk the next worker's sweep puts it back.
-            with self._turn, contextlib.suppress(OSError):
+            with self._turn, contextlib.suppress(OSError, UserError):
                 put_back(self.study)
             raise
         return True

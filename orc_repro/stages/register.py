@@ -16,7 +16,8 @@ from orc_repro.report.results import VALIDATION_TOP1, History, Result, read_resu
 from orc_repro.stages.run import manifest_of
 from orc_repro.stages.train import weights_digest
 from orc_repro.tracking.finals import final_metrics
-from orc_repro.tracking.store import open_client, shown, store_lock
+from orc_repro.tracking.paging import every, pages
+from orc_repro.tracking.store import UNKNOWN, open_client, reason, shown, store_lock
 from orc_repro.validation import read_json
 
 ALIAS = "best"
@@ -40,21 +41,31 @@ def register(study: Study) -> list[str]:
         raise UserError(f"no cell of {study.folder} is evaluated; `orc-repro run` makes them")
     client = open_client()
     import mlflow
+    from mlflow.exceptions import MlflowException
 
     mlflow.set_tracking_uri(client.tracking_uri)  # its registry asks no client for a model's place
-    lines = []
-    with store_lock(), Work("register", len(releases), "models") as work:
-        for release in releases:
-            version, new = _version_of(client, release)
-            work.done()
-            state = "registered" if new else "was registered before"
-            lines.append(
-                f"{release.name} version {version}: {release.result.cell},"
-                f" validation {release.validation_top1:.2f} %, {state}"
-            )
-        for name in dict.fromkeys(release.name for release in releases):
-            lines.append(_point_at_best(client, name))
+    try:
+        with store_lock(), Work("register", len(releases), "models") as work:
+            lines = list(_lines(client, releases, work))
+    except MlflowException as error:
+        raise UserError(
+            f"{shown(client.tracking_uri)} has not registered every network ({reason(error)});"
+            " the same command goes on with the others"
+        ) from None
     return lines
+
+
+def _lines(client: Any, releases: list[Release], work: Work) -> Iterator[str]:
+    for release in releases:
+        version, new = _version_of(client, release)
+        work.done()
+        state = "registered" if new else "was registered before"
+        yield (
+            f"{release.name} version {version}: {release.result.cell},"
+            f" validation {release.validation_top1:.2f} %, {state}"
+        )
+    for name in dict.fromkeys(release.name for release in releases):
+        yield _point_at_best(client, name)
 
 
 def best_of_each_method(study: Study, methods: Collection[str] = ()) -> Iterator[Release]:
@@ -95,14 +106,16 @@ def _version_of(client: Any, release: Release) -> tuple[str, bool]:
     from mlflow.exceptions import MlflowException
 
     about = release.about
-    for version in client.search_model_versions(f"name = '{release.name}'"):
+    for version in every(client.search_model_versions, f"name = '{release.name}'"):
         if version.tags.get("weights_sha256") == about["weights_sha256"]:
             return str(version.version), False
     run = _run_of(client, release.result)
     model_id = _log(client, release, run)
     try:
         client.get_registered_model(release.name)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code != UNKNOWN:
+            raise
         client.create_registered_model(
             release.name,
             description=f"Networks that classify {about['dataset']}, from raw uint8 images"
@@ -120,20 +133,22 @@ def _version_of(client: Any, release: Release) -> tuple[str, bool]:
 
 
 def _run_of(client: Any, result: Result) -> Any:
-    ids = [experiment.experiment_id for experiment in client.search_experiments()]
     which = f"tags.fingerprint = '{result.fingerprint}' and tags.superseded = 'false'"
-    found = client.search_runs(ids, which, max_results=1)
-    if not found:
+    for experiments in pages(client.search_experiments):
+        ids = [experiment.experiment_id for experiment in experiments]
+        if runs := client.search_runs(ids, which, max_results=1):
+            break
+    else:
         raise UserError(
             f"the run of {result.cell} is not in {shown(client.tracking_uri)}; `orc-repro sync`"
             " sends what was run on this machine"
         )
-    if found[0].info.end_time is None:
+    if runs[0].info.end_time is None:
         raise UserError(
             f"the run of {result.cell} in {shown(client.tracking_uri)} has not ended there;"
             " `orc-repro sync` sends how it did"
         )
-    return found[0]
+    return runs[0]
 
 
 def _log(client: Any, release: Release, run: Any) -> str:
@@ -170,7 +185,7 @@ def _log(client: Any, release: Release, run: Any) -> str:
 def _point_at_best(client: Any, name: str) -> str:
     versions = [
         version
-        for version in client.search_model_versions(f"name = '{name}'")
+        for version in every(client.search_model_versions, f"name = '{name}'")
         if "validation_top1" in version.tags  # somebody may have registered another under this name
     ]
     best = max(versions, key=lambda v: (float(v.tags["validation_top1"]), -int(v.version)))

@@ -22,9 +22,17 @@ from orc_repro.tracking.description import Description
 from orc_repro.tracking.entries import find_or_create, row_run
 from orc_repro.tracking.keys import wanted_keys
 from orc_repro.tracking.outcome import Outcome, read_outcome
-from orc_repro.tracking.records import metrics_log, roles_log
+from orc_repro.tracking.records import best_teacher, metrics_log, roles_log
 from orc_repro.tracking.runlog import ARTIFACTS, commit_all
-from orc_repro.tracking.store import open_client, shown, store_lock, store_uri, whether_active
+from orc_repro.tracking.store import (
+    open_client,
+    reason,
+    shown,
+    store_lock,
+    store_name,
+    store_uri,
+    whether_active,
+)
 from orc_repro.validation import Strict, read_json
 
 BATCH = 1000  # MLflow's limit of metrics in a request
@@ -74,10 +82,11 @@ class Delivery:
         self.client, self.folder = client, folder
         self._role_changes = settings.role_changes == "all"
         self._watched = settings.system_metrics_every_seconds is not None
-        self._store = shown(str(client.tracking_uri))
+        self._store, self._name = shown(client.tracking_uri), store_name(client.tracking_uri)
         self.description = read_json(Description, folder / "run.json")
         attempt = self.description.attempt
-        self._state = read_delivered(folder).get(self._store, Delivered(attempt=attempt))
+        before = read_delivered(folder)
+        self._state = before.get(self._name, before.get(self._store, Delivered(attempt=attempt)))
         # Another attempt is another MLflow run, and its log begins anew.
         if self._state.attempt != attempt:
             self._state = Delivered(attempt=attempt)
@@ -184,7 +193,8 @@ class Delivery:
         for end, record in roles_log(self.folder).committed(self._state.roles):
             if not set(record.teachers) <= set(students):
                 raise UserError(f"{self.folder}: the log of role changes is of another group")
-            index = students.index(record.teachers[0]) if record.teachers else NOBODY
+            best = best_teacher(record)
+            index = NOBODY if best is None else students.index(best)
             yield end, [Metric("role_it/teacher", index, record.time_ms, record.step)]
 
     def _send(self, log: str, points: Iterator[tuple[int, list[Any]]], run_id: str) -> None:
@@ -205,7 +215,7 @@ class Delivery:
 
     def _save(self, **changes: Any) -> None:
         self._state = self._state.model_copy(update=changes)
-        everywhere = read_delivered(self.folder) | {self._store: self._state}
+        everywhere = read_delivered(self.folder) | {self._name: self._state}
         content = {store: state.model_dump() for store, state in everywhere.items()}
         write_json(self.folder / "delivered.json", content)
 
@@ -253,6 +263,6 @@ def deliver(
     except Removed:
         return None
     except Exception as error:  # a store may raise anything; the run's files are safe
-        why = " ".join(str(error).split())[:200]
+        why = reason(error)
         return f"{folder.name} is not delivered to {shown(uri)} ({why}); `orc-repro sync` will"
     return None

@@ -9,6 +9,7 @@ from typing import Any
 from orc_repro.project import PREPARED
 from orc_repro.tracking.description import Description
 from orc_repro.tracking.notes import NOTE, run_note
+from orc_repro.tracking.paging import every
 from orc_repro.tracking.store import experiment_id
 
 LONGEST_DIGEST = 36  # MLflow's, of a dataset
@@ -17,11 +18,9 @@ LONGEST_DIGEST = 36  # MLflow's, of a dataset
 def find_or_create(client: Any, about: Description) -> tuple[str, str]:
     """The ids of a run's own entry and of its row's; call under ``store_lock``."""
     experiment = _experiment(client, about)
-    earlier = client.search_runs(
-        [experiment], f"tags.fingerprint = '{about.fingerprint}' and tags.level = 'seed'"
-    )
+    same = f"tags.fingerprint = '{about.fingerprint}' and tags.level = 'seed'"
     found = None
-    for run in earlier:
+    for run in list(every(client.search_runs, [experiment], same)):
         if run.data.tags.get("attempt") == about.attempt:
             found = run
             continue

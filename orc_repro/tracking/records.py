@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -124,6 +125,15 @@ def committed(folder: Path) -> dict[str, int]:
         return {}
     except (OSError, ValidationError):
         raise UserError(f"{path} is damaged; it says how far the run's log is complete") from None
+
+
+def best_teacher(record: RoleRecord) -> str | None:
+    """Return the temporary teacher with the lowest score, of equal ones the first declared.
+
+    ``teachers`` are in the order of their declaration, whoever was ranked first.
+    """
+    scores = {name: record.scores.get(name, math.nan) for name in record.teachers}
+    return min(scores, key=lambda name: (math.isnan(scores[name]), scores[name]), default=None)
 
 
 def role_table(folder: Path, students: tuple[str, ...]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sqlite3
@@ -11,9 +12,10 @@ from typing import Any
 from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, one_line
 from orc_repro.files import write_json
 from orc_repro.project import scratch
+from orc_repro.tracking.locations import follow_folder, location_of
 
 # Read by MLflow when it is imported; a user's own setting wins. No telemetry, nothing cut short
 # silently, a server that does not answer is reported in seconds instead of four minutes, and the
@@ -33,7 +35,13 @@ SETTINGS = {
 # The UI opens on runs and their curves, not on traces of conversations.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 
+# MLflow prints the traceback of what it raises besides, and what its monitor could not send.
+SILENT = ("mlflow.store.db.utils", "mlflow.system_metrics")
+
+EMBEDDED = "sqlite:///<embedded>/mlflow.db"
+LONGEST_REASON = 2000  # MLflow's advice comes last, and takes 600 characters
 ANSWERED = "stores.json"
+UNKNOWN = "RESOURCE_DOES_NOT_EXIST"  # MLflow's error code
 _STORES = TypeAdapter(list[str])
 
 
@@ -52,9 +60,14 @@ def shown(uri: str) -> str:
     return re.sub(r"//[^@/]*@", "//", uri)
 
 
+def store_name(uri: str) -> str:
+    """Return a store's name in this machine's files; the embedded one's outlasts a move."""
+    return EMBEDDED if uri == embedded_uri() else shown(uri)
+
+
 def has_answered(uri: str | None = None) -> bool:
     """Whether a store answered before, in this project on this machine."""
-    return shown(uri or store_uri()) in _answered()
+    return store_name(uri or store_uri()) in _answered()
 
 
 def _answered() -> list[str]:
@@ -82,19 +95,23 @@ def open_client(uri: str | None = None) -> Any:
         raise UserError(
             "MLflow is not installed; install it or set tracking.enabled to false"
         ) from None
+    for logger in SILENT:
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
     lock = scratch() / "mlflow.lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
             if uri.startswith("sqlite:///"):
                 _prepare_sqlite(Path(uri.removeprefix("sqlite:///")))
+            if uri == embedded_uri():
+                follow_folder(scratch() / "mlflow.db")
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
             if not has_answered(uri):
-                write_json(scratch() / ANSWERED, [*_answered(), shown(uri)])
+                write_json(scratch() / ANSWERED, [*_answered(), store_name(uri)])
     except Exception as error:  # SQLAlchemy, requests and MLflow each raise their own kinds
         raise UserError(
-            f"the tracking store {shown(uri)} does not answer ({_reason(error)}); start it, or"
+            f"the tracking store {shown(uri)} does not answer ({reason(error)}); start it, or"
             " correct MLFLOW_TRACKING_URI, or set tracking.enabled to false in params.yaml"
         ) from None
     return client
@@ -108,10 +125,11 @@ def _prepare_sqlite(path: Path) -> None:
     connection.close()
 
 
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
+def reason(error: Exception) -> str:
+    """Return what a store said went wrong, on one line, whole but for its SQL statement."""
+    text = re.split(r" \[SQL: | \(Background on ", " ".join(str(error).split()), maxsplit=1)[0]
     text = re.sub(r".*Caused by (\w+)\(.*?: (.*?)['\")]+$", r"\1: \2", text)
-    return shown(text)[:160] or type(error).__name__
+    return one_line(shown(text), LONGEST_REASON) or type(error).__name__
 
 
 def experiment_id(client: Any, name: str) -> str:
@@ -131,7 +149,7 @@ def experiment_id(client: Any, name: str) -> str:
         )
     # A server keeps artifacts where it was told to; the embedded store beside its database.
     embedded = client.tracking_uri == embedded_uri()
-    location = (scratch() / "artifacts" / name.replace("/", "-")).as_uri() if embedded else None
+    location = location_of(name) if embedded else None
     return str(client.create_experiment(name, artifact_location=location, tags=KIND))
 
 
@@ -142,7 +160,7 @@ def whether_active(client: Any, run_id: str) -> bool | None:
     try:
         return bool(client.get_run(run_id).info.lifecycle_stage == "active")
     except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+        if error.error_code == UNKNOWN:
             return None
         raise
 

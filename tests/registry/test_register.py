@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
 
 from tests.project import command, copy_project, environment
 
@@ -190,8 +192,8 @@ def test_a_run_that_has_not_ended_in_the_store_is_one_sentence() -> None:
     class Store:
         tracking_uri = "http://runs"
 
-        def search_experiments(self) -> list[Any]:
-            return []
+        def search_experiments(self, page_token: str | None = None) -> Any:
+            return PagedList([SimpleNamespace(experiment_id="1")], None)
 
         def search_runs(self, *_: Any, **__: Any) -> list[Any]:
             return [SimpleNamespace(info=SimpleNamespace(end_time=None))]
@@ -199,6 +201,28 @@ def test_a_run_that_has_not_ended_in_the_store_is_one_sentence() -> None:
     result: Any = SimpleNamespace(fingerprint="f", cell="digits-small-ce-s0")
     with pytest.raises(UserError, match=r"ce-s0 in http://runs has not ended there; .*sync"):
         _run_of(Store(), result)
+
+
+def test_a_store_that_fails_meanwhile_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orc_repro.errors import UserError
+    from orc_repro.stages import register
+
+    class Locked:
+        tracking_uri = "http://runs"
+
+        def search_model_versions(self, *_: Any, **__: Any) -> Any:
+            raise MlflowException("database is locked\n[SQL: SELECT 1]")
+
+    release: Any = SimpleNamespace(name="a network", about={})
+    monkeypatch.setenv("ORC_SCRATCH", str(tmp_path))
+    monkeypatch.setattr(register, "best_of_each_method", lambda _: [release])
+    monkeypatch.setattr(register, "open_client", Locked)
+    monkeypatch.setattr("mlflow.set_tracking_uri", lambda _: None)
+    with pytest.raises(UserError, match=r"http://runs .*database is locked") as caught:
+        register.register(SimpleNamespace())  # type: ignore[arg-type]
+    assert "SQL" not in str(caught.value)
 
 
 def test_a_run_that_is_not_in_the_store_is_one_sentence(project: Path, tmp_path: Path) -> None:

@@ -210,6 +210,19 @@ def test_more_points_than_a_batch_holds_all_arrive(scratch: Path) -> None:
     assert len(client.get_metric_history(run.info.run_id, "role_it/teacher")) == 2345
 
 
+def test_the_best_of_two_teachers_is_sent_also_if_it_was_declared_second(scratch: Path) -> None:
+    folder = scratch / "runs" / "x"
+    tracker = track(folder, describe())
+    with closing(RunLog(folder)) as log:
+        scores = {"resnet14": 0.6, "resnet8": 0.4}
+        log.role_change(RoleChange(0, 5, (), STUDENTS, STUDENTS, scores))
+        log.flush()
+    assert finish(tracker, folder) is None
+    (run,) = runs()
+    (point,) = store.open_client().get_metric_history(run.info.run_id, "role_it/teacher")
+    assert (point.step, point.value) == (5, float(STUDENTS.index("resnet8")))
+
+
 def test_a_failed_run_says_why(scratch: Path) -> None:
     folder = scratch / "runs" / "x"
     tracker = track(folder, describe())
