@@ -8,7 +8,7 @@ from orc_repro.cells import Study
 from orc_repro.config import CeConfig, Group
 from orc_repro.distill import METHODS, build_method
 from orc_repro.errors import UserError
-from orc_repro.files import write_json
+from orc_repro.files import discard, write_json
 from orc_repro.fingerprint import file_digest
 from orc_repro.processes.batch_norm import over_whole_batches
 from orc_repro.processes.joining import join
@@ -147,9 +147,9 @@ def _train_once(
         done = run.train(method, group.target)
         if not processes.leads:
             return True
+        discard(summary)  # a kill before it is written again leaves the network untrained
         save_weights(target.state_dict(), weights)
-        write_json(summary, history_of(identity, done).model_dump(mode="json"))
-        run.finish(
-            {"training/history.json": summary}, file_digest(weights), [weights, summary], done
-        )
+        made = file_digest(weights)
+        write_json(summary, history_of(identity, done, made).model_dump(mode="json"))
+        run.finish({"training/history.json": summary}, made, [weights, summary], done)
     return True
