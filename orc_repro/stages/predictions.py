@@ -20,6 +20,7 @@ from orc_repro.files import write_json
 from orc_repro.project import RESULTS, WEIGHTS
 from orc_repro.report.results import Result
 from orc_repro.stages.evaluate import evaluate_cell
+from orc_repro.stages.origin import check_origin
 from orc_repro.stages.place import take_place
 from orc_repro.stages.run import manifest_of, open_split
 from orc_repro.stages.train import check_weights, weights_digest
@@ -60,8 +61,9 @@ def evaluate_and_keep(study: Study, key: str, device: str = "auto") -> Result:
     leaves no result without predictions.
 
     Raises:
-        UserError: see :func:`evaluate_cell`; also when weights and history are of two runs.
+        UserError: see :func:`evaluate_cell`, ``check_origin`` and ``check_weights``.
     """
+    check_origin(study.params, study.cell(key).dataset)
     check_weights(study, key)
     kept = _predict(study, key, device)
     write_json(path_of(study.name, key), kept.model_dump(mode="json"))

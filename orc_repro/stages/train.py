@@ -21,6 +21,7 @@ from orc_repro.processes.joining import join
 from orc_repro.project import ROLES, WEIGHTS, run_folder, trained
 from orc_repro.report.results import BestEpoch, History, finite
 from orc_repro.stages.identity import Identity
+from orc_repro.stages.origin import check_origin
 from orc_repro.stages.place import take_place
 from orc_repro.stages.run import Run, manifest_of
 from orc_repro.tracking.outcome import read_outcome
@@ -81,10 +82,14 @@ def train(study: Study, key: str, device: str = "auto", restart: bool = False) -
 
     Returns:
         False if that was done before, and nothing had to be.
+
+    Raises:
+        UserError: see ``check_origin`` and ``Run.train``.
     """
     cell = study.cell(key)
     group, recipe, config = study.parts(cell)
     place = take_place(device, recipe)
+    check_origin(study.params, cell.dataset)
     manifest = manifest_of(cell.dataset)
     identity = identify(study, key, cell, manifest)
     with (
