@@ -56,7 +56,7 @@ def _tell_links(root: Path) -> None:
         if not path.resolve().is_relative_to(root.resolve())
     ]
     if links:
-        more = f" (and {len(links) - 1} more links)" if len(links) > 1 else ""
+        more = f" (and {len(links) - 1} more)" if len(links) > 1 else ""
         where = one_line(f"{links[0]} to {links[0].resolve()}")
         print(f"note: images were read through a link, {where}{more}", file=sys.stderr)
 

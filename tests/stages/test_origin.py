@@ -158,7 +158,7 @@ def test_linked_folders_are_told_of(params: Params, capsys: pytest.CaptureFixtur
     prepare(params, "mine")
     said = capsys.readouterr().err
     assert "note: images were read through a link, mine/train/bee to" in said
-    assert "(and 1 more links)" in said
+    assert "(and 1 more)" in said
     check_origin(params, "mine")
     save_image(Path("bee-train/0.png"), 99)
     with pytest.raises(UserError, match="a file is changed"):
