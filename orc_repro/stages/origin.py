@@ -137,11 +137,11 @@ def _path(manifest: Manifest) -> Path:
 
 
 def _place(config: DataConfig) -> Path:
-    """The folder of a source, or the file that scikit-learn brings."""
+    """The folder of a source, or the file that scikit-learn brings; it need not be here."""
     if isinstance(config, DigitsData):
         library = find_spec("sklearn")
-        assert library is not None and library.origin is not None
-        return Path(library.origin).parent / "datasets" / "data" / "digits.csv.gz"
+        package = Path((library and library.origin) or "scikit-learn/__init__.py").parent
+        return package / "datasets" / "data" / "digits.csv.gz"
     if isinstance(config, CifarData):
         return Path(config.root) / CIFAR_FOLDERS[config.source]
     return Path(config.root)
