@@ -100,13 +100,6 @@ class Work:
 
         A cell whose dataset has changed has none.
         """
-        owners = {entry.cell.dataset: entry.owner for entry in self.entries}
-        self.changed = {
-            dataset: change
-            for dataset, owner in owners.items()
-            if manifest_if_prepared(study := self.studies[owner], dataset) is not None
-            and (change := change_of(study.params, dataset))
-        }
         left = [
             entry
             for entry in self.entries
@@ -123,6 +116,7 @@ class Work:
         Raises:
             Interrupted: a stop was requested, or the time is over; what was done is saved.
         """
+        self.changed = self._changes()
         jobs = self.jobs()
         use_portable_for(recipes_of(self._owners, self.studies))
         while True:
@@ -140,6 +134,16 @@ class Work:
                 if not waits or not self._others_work(jobs):
                     return
                 time.sleep(LOOK_S)
+
+    def _changes(self) -> dict[str, str]:
+        """The datasets whose source has changed, of those that are prepared as declared."""
+        owners = {entry.cell.dataset: entry.owner for entry in self.entries}
+        return {
+            dataset: change
+            for dataset, owner in owners.items()
+            if manifest_if_prepared(study := self.studies[owner], dataset) is not None
+            and (change := change_of(study.params, dataset))
+        }
 
     def _work_on(self, job: Job) -> bool:
         """Do a stage, or find that it is done; False if somebody else works on it."""
