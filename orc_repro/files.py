@@ -59,6 +59,13 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
     sync_folder(path.parent)
 
 
+def discard(path: Path) -> None:
+    """Remove a file, if it exists; its removal is on the disk when this returns."""
+    if path.exists():
+        path.unlink()
+        sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Bring a folder's entries (a file's new name) to the disk, where the system can."""
     if os.name != "posix":  # Windows opens no folder

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 PREPARED = Path("data/prepared")
@@ -39,6 +41,24 @@ def reports(study: str) -> Path:
 def root() -> Path:
     """The checkout. DVC names it in ``DVC_ROOT`` also where it runs a stage in a copy of it."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+def dvc_cache() -> Path:
+    """Return the folder of DVC's cache, where files lie that it checks out as links."""
+    return _dvc_cache(root() / ".dvc")
+
+
+@cache
+def _dvc_cache(folder: Path) -> Path:
+    where = "cache"
+    try:
+        from dvc.config import Config  # type: ignore[import-untyped]
+        from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+    except ImportError:  # a machine without DVC has the links that another one made
+        return folder / where
+    with suppress(DvcException):  # of a damaged file, which is DVC's to report
+        where = Config(dvc_dir=str(folder), validate=False).get("cache", {}).get("dir", where)
+    return (folder / where).resolve()
 
 
 def scratch() -> Path:

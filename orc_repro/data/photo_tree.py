@@ -17,7 +17,7 @@ from stat import S_ISREG
 from pydantic import NonNegativeInt
 
 from orc_repro.data.manifest import Sha256
-from orc_repro.data.sources import _refuse_outside, _visible
+from orc_repro.data.sources import Bounds, enter, images_of, visible
 from orc_repro.errors import UserError
 from orc_repro.validation import Strict
 
@@ -64,11 +64,12 @@ def read_tree(root: Path, classes: int) -> PhotoTree:
 
     Raises:
         UserError: a split or class is missing or empty, the classes are not as many as they should
-            be or not the same in all splits, or something is no file or leads out of ``root``.
+            be or not the same in all splits, something is no file, or a link must not be followed.
     """
     if not root.is_dir():
         raise UserError(f"the image folder {root} does not exist")
-    splits = {name: found for name in (TRAIN, VALIDATION, TEST) if (found := _classes(root, name))}
+    splits = {name: _classes(root, name) for name in (TRAIN, VALIDATION, TEST)}
+    splits = {name: folders for name, folders in splits.items() if folders}
     if TRAIN not in splits or len(splits) == 1:
         raise UserError(f"{root} needs class folders in train and in val or test")
     names = tuple(splits[TRAIN])
@@ -80,12 +81,13 @@ def read_tree(root: Path, classes: int) -> PhotoTree:
         for name in sorted(set(names) ^ set(splits[split])):
             lacking = split if name in names else TRAIN
             raise UserError(f"class '{name}' has no folder in {root / lacking}")
+    inside = (root.resolve(),)
     return PhotoTree(
         root,
         names,
         {
-            split: tuple(_sizes(found[name], root) for name in names)
-            for split, found in splits.items()
+            split: tuple(_sizes(folders[name], enter(root / split, inside)) for name in names)
+            for split, folders in splits.items()
         },
     )
 
@@ -95,17 +97,17 @@ def _classes(root: Path, split: str) -> dict[str, Path]:
     folder = root / split
     if not folder.is_dir():
         return {}
-    _refuse_outside(folder, root)
+    enter(folder, (root.resolve(),))
     # The official test split is a hundred thousand files and no folder: they are not looked at.
     with os.scandir(folder) as entries:
         if not any(entry.is_dir() for entry in entries):
             return {}
-    return {path.name: path for path in _visible(folder, root) if path.is_dir()}
+    return {path.name: path for path in visible(folder) if path.is_dir()}
 
 
-def _sizes(folder: Path, root: Path) -> tuple[tuple[str, int], ...]:
+def _sizes(folder: Path, bounds: Bounds) -> tuple[tuple[str, int], ...]:
     found = []
-    for path in _visible(folder, root):
+    for path in images_of(folder, bounds):
         try:
             status = path.stat()
         except OSError as error:
@@ -113,6 +115,4 @@ def _sizes(folder: Path, root: Path) -> tuple[tuple[str, int], ...]:
         if not S_ISREG(status.st_mode):
             raise UserError(f"{path} is not a file; a class folder holds images only")
         found.append((path.name, status.st_size))
-    if not found:
-        raise UserError(f"the class folder {folder} has no images")
     return tuple(found)

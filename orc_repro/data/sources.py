@@ -22,9 +22,11 @@ from orc_repro._torchvision import import_torchvision
 from orc_repro.errors import UserError, one_line
 from orc_repro.memory import fits_into_memory
 from orc_repro.progress import Work
+from orc_repro.project import dvc_cache
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
+Bounds = tuple[Path, ...]
 
 # What file managers leave behind, besides hidden files.
 _LITTER = frozenset({"Thumbs.db", "desktop.ini"})
@@ -166,23 +168,11 @@ def read_folder(root: Path) -> SourceImages:
     out. Classes and files are read in the order of their names.
 
     Raises:
-        UserError: a folder, split, class or image is missing, an image is damaged, has another
-            size than the first, or lies outside ``root``.
+        UserError: an image is damaged or has another size than the first; see also
+            :func:`list_folder`.
     """
-    if not root.is_dir():
-        raise UserError(f"the image folder {root} does not exist")
-    held_out = [name for name in ("val", "test") if (root / name).is_dir()]
-    if not (root / "train").is_dir() or not held_out:
-        raise UserError(f"{root} needs a folder train and a folder test or val")
-    files = {split: _class_files(root / split, root) for split in ("train", *held_out)}
-    class_names = tuple(files["train"])
-    if len(class_names) < 2:
-        raise UserError(f"{root / 'train'} needs two class folders or more; has {len(class_names)}")
-    for split in held_out:
-        for name in sorted(set(class_names) ^ set(files[split])):
-            lacking = split if name in class_names else "train"
-            raise UserError(f"class '{name}' has no folder in {root / lacking}")
-
+    files = list_folder(root)
+    class_names, held_out = tuple(files["train"]), [name for name in files if name != "train"]
     decoded = {name: _decode(split) for name, split in files.items()}
     # Equal sizes across splits, too; the first file of each stands for its split.
     first_file = next(iter(files["train"].values()))[0]
@@ -207,35 +197,94 @@ def read_folder(root: Path) -> SourceImages:
     )
 
 
-def _class_files(split: Path, root: Path) -> dict[str, list[Path]]:
-    """Class name -> its files, both sorted by name."""
-    _refuse_outside(split, root)
-    folders = [path for path in _visible(split, root) if path.is_dir()]
-    files = {folder.name: _visible(folder, root) for folder in folders}
-    for name, found in files.items():
-        if not found:
-            raise UserError(f"the class folder {split / name} has no images")
+def list_folder(root: Path) -> dict[str, dict[str, list[Path]]]:
+    """List the images of a tree by split and class, sorted by name; reads none of them.
+
+    Raises:
+        UserError: a folder, split, class or image is missing, or a link must not be followed (see
+            :func:`enter` and :func:`images_of`).
+    """
+    if not root.is_dir():
+        raise UserError(f"the image folder {root} does not exist")
+    held_out = [name for name in ("val", "test") if (root / name).is_dir()]
+    if not (root / "train").is_dir() or not held_out:
+        raise UserError(f"{root} needs a folder train and a folder test or val")
+    files = {}
+    for split in ("train", *held_out):
+        bounds = enter(root / split, (root.resolve(),))
+        folders = [path for path in visible(root / split) if path.is_dir()]
+        files[split] = {folder.name: images_of(folder, bounds) for folder in folders}
+    class_names = tuple(files["train"])
+    if len(class_names) < 2:
+        raise UserError(f"{root / 'train'} needs two class folders or more; has {len(class_names)}")
+    for split in held_out:
+        for name in sorted(set(class_names) ^ set(files[split])):
+            lacking = split if name in class_names else "train"
+            raise UserError(f"class '{name}' has no folder in {root / lacking}")
     return files
 
 
-def _visible(folder: Path, root: Path) -> list[Path]:
-    """What a folder holds, by name, without hidden files; no way out of ``root``."""
+def visible(folder: Path) -> list[Path]:
+    """List what a folder holds, by name, without hidden files.
+
+    Raises:
+        UserError: the folder cannot be read, or a name cannot be shown.
+    """
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
         raise UserError(f"the folder {folder} cannot be read: {error.strerror}") from None
-    paths = [folder / name for name in names if name[0] != "." and name not in _LITTER]
+    names = [name for name in names if name[0] != "." and name not in _LITTER]
+    for name in names:
+        if any(category(character) in _UNSHOWN for character in name):
+            shown = one_line(name)
+            raise UserError(f"{folder} has a name with a character that cannot be shown: {shown}")
+    return [folder / name for name in names]
+
+
+def enter(folder: Path, bounds: Bounds) -> Bounds:
+    """Extend the bounds, resolved folders, by the one that a split or class is a link to.
+
+    A link out of the bounds is followed if the user of this process made it, or if its maker owns
+    the folder: another user's link must not lead to what that user could not read.
+
+    Raises:
+        UserError: the link must not be followed.
+    """
+    if not folder.is_symlink() or _is_within(folder, bounds):
+        return bounds
+    maker = folder.lstat().st_uid
+    if hasattr(os, "geteuid") and maker not in (os.geteuid(), folder.stat().st_uid):
+        raise UserError(
+            f"{folder} is a link of another user that leads out of {bounds[0]}; make the link"
+            " yourself, or copy the folder"
+        )
+    return (*bounds, folder.resolve())
+
+
+def images_of(folder: Path, bounds: Bounds) -> list[Path]:
+    """List the images of a class by name.
+
+    A link to a file must stay within the bounds or lead into DVC's cache.
+
+    Raises:
+        UserError: there are none, or one is a link to elsewhere; see also :func:`enter`.
+    """
+    bounds, paths = enter(folder, bounds), visible(folder)
+    if not paths:
+        raise UserError(f"the class folder {folder} has no images")
     for path in paths:
-        if any(category(character) in _UNSHOWN for character in path.name):
-            name = one_line(path.name)
-            raise UserError(f"{folder} has a name with a character that cannot be shown: {name}")
-        _refuse_outside(path, root)
+        if path.is_symlink() and not (_is_within(path, bounds) or _is_within(path, (dvc_cache(),))):
+            raise UserError(
+                f"{path} is a link that leads out of {bounds[0]}; copy the file, or link its class"
+                " folder"
+            )
     return paths
 
 
-def _refuse_outside(path: Path, root: Path) -> None:
-    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root.resolve()):
-        raise UserError(f"{path} is a link that leads out of {root}")
+def _is_within(path: Path, bounds: Bounds) -> bool:
+    real = Path(os.path.realpath(path))
+    return any(real.is_relative_to(folder) for folder in bounds)
 
 
 def _decode(files: dict[str, list[Path]]) -> tuple[Images, Labels, bool]:

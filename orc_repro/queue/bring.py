@@ -21,8 +21,8 @@ from filelock import FileLock, Timeout
 
 from orc_repro.cells import Study
 from orc_repro.errors import UserError, one_line
-from orc_repro.files import sync_folder, write_json
-from orc_repro.project import POOLS, WEIGHTS, evaluated, run_folder, scratch
+from orc_repro.files import discard, sync_folder, write_json
+from orc_repro.project import POOLS, WEIGHTS, evaluated, run_folder, scratch, trained
 from orc_repro.queue.standing import WEIGHTS_OF, identity_of, is_done
 from orc_repro.queue.verify import OUTPUTS, verify_outputs, verify_run
 from orc_repro.queue.work import Studies
@@ -123,7 +123,9 @@ def _take(one: Offered, source: Path) -> str:
             result = evaluated(one.study.name) / f"{one.key}.json"
             _copy_outputs(source, [*outcome.outputs, result.as_posix()], staged)
             verify_outputs(staged, outcome, identity, one.study, one.kind)
-            if one.kind == "train":  # what lies there is of another run
+            # What lies there is of another run.
+            discard(trained(one.study.name) / f"{one.key}.json")
+            if one.kind == "train":
                 shutil.rmtree(WEIGHTS / one.key, ignore_errors=True)
             _install_outputs(staged)
         _install_run(staged, here)
@@ -189,8 +191,11 @@ def _copy_outputs(source: Path, paths: list[str], staged: Path) -> None:
 
 
 def _install_outputs(staged: Path) -> None:
+    """Move weights, roles, history and result into place in this order, the reverse of their names:
+    a kill in between leaves neither a history nor a result beside weights of another run.
+    """
     outputs = staged / OUTPUTS
-    for path in sorted(p for p in outputs.rglob("*") if p.is_file()):
+    for path in sorted((p for p in outputs.rglob("*") if p.is_file()), reverse=True):
         _move(path, path.relative_to(outputs))
 
 

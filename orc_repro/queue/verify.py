@@ -117,6 +117,8 @@ def verify_outputs(
     history: History = read_json(History, found / trained(study.name) / f"{key}.json")
     who = {"cell": key, "row": identity.row, "fingerprint": identity.fingerprint}
     who |= {"training_images": str(identity.manifest.count("train"))}
+    if history.weights_digest is not None:
+        who |= {"weights_digest": outcome.weights_digest}
     _compare(history, who, "its history")
     if len(history.epochs) != identity.recipe.epochs:
         raise UserError("its history has another number of epochs")

@@ -19,8 +19,9 @@ from orc_repro.interruption import TIME_IS_UP
 from orc_repro.project import trained
 from orc_repro.queue.claims import take
 from orc_repro.queue.order import Entry
-from orc_repro.queue.standing import is_busy, is_done, is_measured
+from orc_repro.queue.standing import is_busy, is_done, is_measured, manifest_if_prepared
 from orc_repro.stages.jobs import Job, find_jobs, in_turn, jobs_of_cells
+from orc_repro.stages.origin import change_of
 from orc_repro.stages.runs_table import note_run
 
 LOOK_S = 5.0
@@ -82,6 +83,7 @@ class Work:
         failed: stages that ended with an error, by its sentence; those that need them, and
             datasets that are not here, by none.
         count: how many stages this process has worked off.
+        changed: datasets whose source is not what they were prepared from, with what to do.
     """
 
     entries: Sequence[Entry]
@@ -90,11 +92,20 @@ class Work:
     done: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     count: int = 0
+    changed: dict[str, str] = field(default_factory=dict)
     _owners: dict[Job, Path] = field(default_factory=dict)
 
     def jobs(self) -> list[Job]:
-        """Every stage that a cell without a result needs, each after those it waits for."""
-        left = [e for e in self.entries if not is_measured(self.studies[e.owner], e.key)]
+        """List what cells without a result need, each stage after those it waits for.
+
+        A cell whose dataset has changed has none.
+        """
+        left = [
+            entry
+            for entry in self.entries
+            if entry.cell.dataset in self.changed
+            or not is_measured(self.studies[entry.owner], entry.key)
+        ]
         found = stages_of(left)
         self._owners = found
         return list(found)
@@ -105,6 +116,7 @@ class Work:
         Raises:
             Interrupted: a stop was requested, or the time is over; what was done is saved.
         """
+        self.changed = self._changes()
         jobs = self.jobs()
         use_portable_for(recipes_of(self._owners, self.studies))
         while True:
@@ -123,10 +135,24 @@ class Work:
                     return
                 time.sleep(LOOK_S)
 
+    def _changes(self) -> dict[str, str]:
+        """The datasets whose source has changed, of those that are prepared as declared."""
+        owners = {entry.cell.dataset: entry.owner for entry in self.entries}
+        return {
+            dataset: change
+            for dataset, owner in owners.items()
+            if manifest_if_prepared(study := self.studies[owner], dataset) is not None
+            and (change := change_of(study.params, dataset))
+        }
+
     def _work_on(self, job: Job) -> bool:
         """Do a stage, or find that it is done; False if somebody else works on it."""
         study = self.studies[self._owners[job]]
         key = job.stage.partition("@")[2]
+        if job.kind == "prepare" and key in self.changed:
+            self.failed[job.address] = self.changed[key]
+            print(f"{job.stage} failed: {self.changed[key]}", file=sys.stderr, flush=True)
+            return True
         if is_done(study, job.kind, key):
             _note(job.kind, study, key)  # whoever finished it may have been stopped before
             self.done.add(job.address)

@@ -11,6 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from orc_repro.errors import UserError
 from orc_repro.validation import Count, Percent, Strict, read_json
 
 VALIDATION_TOP1 = "val/top1"
@@ -35,7 +36,9 @@ class History(Strict):
     ``training_images`` is how many images it learned from; those held out are not among them.
     ``epochs`` has one mapping of metric names to values an epoch, ``VALIDATION_TOP1`` among them;
     None is a value that was not finite. ``processes``: how many trained it together; several
-    numbers where that changed under way. The rest as in :class:`Result`.
+    numbers where that changed under way. ``weights_digest`` is that of the weights after training,
+    which lie outside git; None where none were kept, and in files of earlier versions. The rest as
+    in :class:`Result`.
     """
 
     cell: str
@@ -48,6 +51,7 @@ class History(Strict):
     role_changes: Count
     not_finite: tuple[str, ...]
     processes: tuple[Count, ...] = (1,)
+    weights_digest: str | None = None
 
     @model_validator(mode="after")
     def _validated(self) -> Self:
@@ -132,6 +136,26 @@ def read_result(cell: str, folder: Path) -> Result | None:
     """A cell's result, or None if it has not been evaluated."""
     path = folder / f"{cell}.json"
     return read_json(Result, path) if path.exists() else None
+
+
+def read_history(result: Result, folder: Path) -> History:
+    """Read the training history of the run that a result is of.
+
+    Args:
+        result: a cell's result.
+        folder: where histories of the cell's study lie.
+
+    Raises:
+        UserError: the history is missing or damaged, or is another run's.
+    """
+    path = folder / f"{result.cell}.json"
+    history = read_json(History, path)
+    if history.fingerprint != result.fingerprint:
+        raise UserError(
+            f"{path} and the result of {result.cell} are of two runs; `orc-repro evaluate"
+            f" {result.cell}` evaluates the run that was trained last"
+        )
+    return history
 
 
 def read_results(folder: Path) -> list[Result]:

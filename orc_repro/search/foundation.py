@@ -8,6 +8,7 @@ from orc_repro.errors import UserError
 from orc_repro.project import PIVOTS
 from orc_repro.search.declaration import Search
 from orc_repro.search.space import Unfit, Variant, unsearched, variant
+from orc_repro.stages.origin import check_origin
 from orc_repro.stages.run import manifest_of
 from orc_repro.stages.train import digest_of
 from orc_repro.tracking.description import flat
@@ -31,11 +32,12 @@ def teachers_of(search: Search, found: Variant) -> dict[str, str]:
 
 
 def check_inputs(search: Search, params: Params) -> None:
-    """Before anything is stored: the data, and the pivot's weights.
+    """Check the data and the pivot's weights, before anything is stored.
 
     Raises:
-        UserError: one of them is not there, or the method needs others.
+        UserError: one of them is not there, the data has changed, or the method needs others.
     """
+    check_origin(params, search.base.dataset)
     manifest_of(search.base.dataset)
     teachers_of(search, variant(search, params, {}, "the search's base"))
     pivot = search.base.pivot

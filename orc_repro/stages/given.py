@@ -10,7 +10,7 @@ from torch import nn
 from orc_repro.cells import Pivot, Study
 from orc_repro.config import architecture_of
 from orc_repro.errors import UserError
-from orc_repro.files import write_json
+from orc_repro.files import discard, write_json
 from orc_repro.fingerprint import file_digest
 from orc_repro.given.declaration import GivenWeights, TorchvisionWeights
 from orc_repro.given.files import load_given, read_state
@@ -84,6 +84,7 @@ def take(
             f" {identity.dataset}, less than min_top1 {min_top1:g}: they were not made for these"
             " images, or for another order of the classes"
         )
+    discard(summary)  # a kill before it is written again leaves the pivot untrained
     save_weights(network.state_dict(), weights)
     history = History(
         cell=key,
@@ -95,6 +96,7 @@ def take(
         elected={},
         role_changes=0,
         not_finite=(),
+        weights_digest=file_digest(weights),
     )
     write_json(summary, history.model_dump(mode="json"))
     return True

@@ -20,9 +20,10 @@ from orc_repro.files import write_json
 from orc_repro.project import RESULTS, WEIGHTS
 from orc_repro.report.results import Result
 from orc_repro.stages.evaluate import evaluate_cell
+from orc_repro.stages.origin import check_origin
 from orc_repro.stages.place import take_place
 from orc_repro.stages.run import manifest_of, open_split
-from orc_repro.stages.train import weights_digest
+from orc_repro.stages.train import check_weights, weights_digest
 from orc_repro.training.evaluate import BATCH_SIZE
 from orc_repro.training.networks import build_network, load_weights
 from orc_repro.validation import Strict, read_json
@@ -54,14 +55,16 @@ def path_of(study: str, cell: str) -> Path:
 
 
 def evaluate_and_keep(study: Study, key: str, device: str = "auto") -> Result:
-    """Write what a cell's target predicts, then evaluate it as :func:`evaluate_cell` does.
+    """Write what a trained cell's target predicts, then evaluate it (:func:`evaluate_cell`).
 
     In this order, as a cell counts as measured once its result is there: whatever cuts this short
     leaves no result without predictions.
 
     Raises:
-        UserError: see :func:`evaluate_cell`.
+        UserError: see :func:`evaluate_cell`, ``check_origin`` and ``check_weights``.
     """
+    check_origin(study.params, study.cell(key).dataset)
+    check_weights(study, key)
     kept = _predict(study, key, device)
     write_json(path_of(study.name, key), kept.model_dump(mode="json"))
     return evaluate_cell(study, key, device)

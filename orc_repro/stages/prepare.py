@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 from orc_repro.config import (
@@ -22,6 +24,7 @@ from orc_repro.errors import UserError, one_line
 from orc_repro.files import write_json
 from orc_repro.project import LISTINGS, PREPARED
 from orc_repro.stages.jobs import Job
+from orc_repro.stages.origin import keep, origin_of
 from orc_repro.stages.preparation import note
 from orc_repro.validation import read_json
 
@@ -33,9 +36,29 @@ def prepare(params: Params, dataset: str) -> Manifest:
         UserError: the images cannot be used, or are not those that are listed for DVC.
     """
     config = _config(params, dataset)
+    # Before anything is read: a change meanwhile is noticed later. A download is not there yet.
+    origin = None if isinstance(config, CifarData) else origin_of(config)
     manifest = _write(config, dataset)
     note(manifest, config)
+    keep(manifest, origin or origin_of(config))
+    if isinstance(config, FolderData | ImagenetData):
+        _tell_links(Path(config.root))
     return manifest
+
+
+def _tell_links(root: Path) -> None:
+    """Tell of splits and classes that were read from elsewhere: nobody need have looked."""
+    splits = [root / name for name in ("train", "val", "test") if (root / name).is_dir()]
+    links = [
+        path
+        for path in chain(splits, *(split.iterdir() for split in splits))
+        if path.is_symlink() and path.is_dir() and not path.name.startswith(".")
+        if not path.resolve().is_relative_to(root.resolve())
+    ]
+    if links:
+        more = f" (and {len(links) - 1} more)" if len(links) > 1 else ""
+        where = one_line(f"{links[0]} to {links[0].resolve()}")
+        print(f"note: images were read through a link, {where}{more}", file=sys.stderr)
 
 
 def _write(config: DataConfig, dataset: str) -> Manifest:

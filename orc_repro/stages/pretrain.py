@@ -8,13 +8,14 @@ from orc_repro.cells import Study
 from orc_repro.config import CeConfig, Group
 from orc_repro.distill import METHODS, build_method
 from orc_repro.errors import UserError
-from orc_repro.files import write_json
+from orc_repro.files import discard, write_json
 from orc_repro.fingerprint import file_digest
 from orc_repro.processes.batch_norm import over_whole_batches
 from orc_repro.processes.joining import join
 from orc_repro.project import ASSISTANTS, PIVOTS, trained
 from orc_repro.stages.given import given_file, take
 from orc_repro.stages.identity import Identity
+from orc_repro.stages.origin import check_origin
 from orc_repro.stages.place import take_place
 from orc_repro.stages.run import Run, manifest_of
 from orc_repro.stages.train import digest_of, history_of, load_teachers, study_option
@@ -93,7 +94,7 @@ def pretrain(
         False if that was done before, and nothing had to be.
 
     Raises:
-        UserError: see :func:`take` and ``Run.train``.
+        UserError: see ``check_origin``, :func:`take` and ``Run.train``.
     """
     pivot = study.pivot(key)
     if pivot.weights is None and weights is not None:
@@ -101,6 +102,7 @@ def pretrain(
             f"{key} is declared to be trained; a pivot that is given has its weights'"
             " source, name or file, and min_top1 under its row's pivot.weights in study.yaml"
         )
+    check_origin(study.params, pivot.dataset)
     identity = identify_pivot(study, key, weights)
     if pivot.weights is None:
         return _train_once(study, identity, {}, PIVOTS, device, restart)
@@ -114,6 +116,7 @@ def assist(study: Study, key: str, device: str = "auto", restart: bool = False) 
 
     Writes ``weights/assistants/<key>.safetensors`` of its last epoch. Returns as :func:`pretrain`.
     """
+    check_origin(study.params, study.assistant(key).dataset)
     identity, teachers = identify_assistant(study, key), study.assistant(key).teachers
     return _train_once(study, identity, teachers, ASSISTANTS, device, restart)
 
@@ -149,9 +152,9 @@ def _train_once(
         done = run.train(method, group.target)
         if not processes.leads:
             return True
+        discard(summary)  # a kill before it is written again leaves the network untrained
         save_weights(target.state_dict(), weights)
-        write_json(summary, history_of(identity, done).model_dump(mode="json"))
-        run.finish(
-            {"training/history.json": summary}, file_digest(weights), [weights, summary], done
-        )
+        made = file_digest(weights)
+        write_json(summary, history_of(identity, done, made).model_dump(mode="json"))
+        run.finish({"training/history.json": summary}, made, [weights, summary], done)
     return True

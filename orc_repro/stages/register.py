@@ -12,13 +12,12 @@ from orc_repro.errors import UserError
 from orc_repro.progress import Work
 from orc_repro.project import WEIGHTS, evaluated, trained
 from orc_repro.registry.release import Release
-from orc_repro.report.results import VALIDATION_TOP1, History, Result, read_result
+from orc_repro.report.results import VALIDATION_TOP1, Result, read_history, read_result
 from orc_repro.stages.run import manifest_of
 from orc_repro.stages.train import weights_digest
 from orc_repro.tracking.finals import final_metrics
 from orc_repro.tracking.paging import every, pages
 from orc_repro.tracking.store import UNKNOWN, open_client, reason, shown, store_lock
-from orc_repro.validation import read_json
 
 ALIAS = "best"
 
@@ -75,13 +74,14 @@ def best_of_each_method(study: Study, methods: Collection[str] = ()) -> Iterator
     need not be here.
 
     Raises:
-        UserError: weights are missing, or are not those that were evaluated.
+        UserError: weights are missing, or are not those that were evaluated; or a result and a
+            history are of two runs.
     """
     rows: dict[tuple[str, str, str], list[tuple[float, Result]]] = {}
     for key, cell in sorted(study.cells.cells.items(), key=lambda entry: entry[1].seed):
         result = read_result(key, evaluated(cell.study))
         if result is not None and (not methods or cell.method in methods):
-            history = read_json(History, trained(cell.study) / f"{key}.json")
+            history = read_history(result, trained(cell.study))
             top1 = history.epochs[-1][VALIDATION_TOP1] or 0.0
             row = (cell.dataset, cell.group, cell.method)
             rows.setdefault(row, []).append((top1, result))

@@ -21,7 +21,7 @@ from orc_repro.published.tables import load_tables
 from orc_repro.report import figures, markdown
 from orc_repro.report.paper import Paper, PaperColumns, paper_columns
 from orc_repro.report.paper_markdown import paper_rows, paper_table
-from orc_repro.report.results import History, Result, read_result, read_results
+from orc_repro.report.results import History, Result, read_history, read_result, read_results
 from orc_repro.report.runs import read_runs
 from orc_repro.report.tables import Comparison, comparisons, method_rows, network_rows
 from orc_repro.stages.runs_table import write_runs
@@ -51,7 +51,10 @@ def report(study: Path, to: Path | None = None) -> Path:
         for key, cell in cells.cells.items()
         if (result := read_result(key, evaluated(cell.study))) is not None
     }
-    histories = {key: _history(trained(cells.cells[key].study), key) for key in results}
+    histories = {
+        key: _curves(read_history(result, trained(cells.cells[key].study)))
+        for key, result in results.items()
+    }
     table = comparisons(cells, results)
 
     (folder / "figures").mkdir(parents=True, exist_ok=True)
@@ -172,8 +175,7 @@ def _draw(comparison: Comparison, title: str, found: Mapping[str, Curves], folde
             figures.save(drawn, folder / f"{stem}-{method}-roles.svg")
 
 
-def _history(folder: Path, key: str) -> Curves:
-    history = read_json(History, folder / f"{key}.json")
+def _curves(history: History) -> Curves:
     return [
         {name: math.nan if value is None else value for name, value in epoch.items()}
         for epoch in history.epochs

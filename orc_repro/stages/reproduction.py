@@ -10,7 +10,13 @@ from orc_repro.config import Params, load_params
 from orc_repro.errors import UserError
 from orc_repro.files import write_atomically
 from orc_repro.project import POOLS, evaluated, trained
-from orc_repro.report.results import VALIDATION_TOP1, History, Result, read_results
+from orc_repro.report.results import (
+    VALIDATION_TOP1,
+    History,
+    Result,
+    read_history,
+    read_results,
+)
 from orc_repro.report.runs import read_runs
 from orc_repro.validation import read_json
 from orc_repro.verdicts import account, page, teachers
@@ -72,7 +78,7 @@ def validation_accuracies(results: Sequence[Result]) -> dict[str, float]:
     """The target's validation accuracy after the last epoch, by the fingerprint of the run."""
     found = {}
     for result in results:
-        history = read_json(History, trained(result.dataset) / f"{result.cell}.json")
+        history = read_history(result, trained(result.dataset))
         found[result.fingerprint] = history.epochs[-1][VALIDATION_TOP1] or 0.0
     return found
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orc_repro.cells import Cells
+from orc_repro.config import load_params
 from orc_repro.errors import UserError
 from orc_repro.project import evaluated, scratch, trained
+from orc_repro.stages.origin import change_of, doubt_about
 from orc_repro.stages.run import is_running
 from orc_repro.tracking.description import Description
 from orc_repro.tracking.outcome import read_outcome
@@ -52,12 +54,18 @@ class UnderWay:
 
 @dataclass
 class Standing:
-    """A study's cells by state; ``owners``: the study or pools that they, and what they start
-    from, are kept with.
+    """A study's cells by state.
+
+    Attributes:
+        study: its name.
+        owners: the study or pools that the cells, and what they start from, are kept with.
+        datasets: of the cells.
+        cells: keys by state.
     """
 
     study: str
     owners: set[str] = field(default_factory=set)
+    datasets: set[str] = field(default_factory=set)
     cells: dict[str, list[str]] = field(default_factory=lambda: {state: [] for state in STATES})
 
     def line(self) -> str:
@@ -85,6 +93,7 @@ def status(studies: Path = Path("studies")) -> tuple[list[Standing], list[UnderW
             own = bool(declared.datasets)
             owner = path.parent.name if own else cell.dataset
             standing.owners.add(owner)
+            standing.datasets.add(cell.dataset)
             standing.cells[_state(owner, key, runs.get((owner, key)))].append(key)
         found.append(standing)
     if not found:
@@ -93,12 +102,14 @@ def status(studies: Path = Path("studies")) -> tuple[list[Standing], list[UnderW
 
 
 def lines(study: Path | None = None, studies: Path = Path("studies")) -> list[str]:
-    """What to print: a table of all studies, or one study cell by cell; then the runs under way.
+    """List what to print: a table of all studies, or one study cell by cell; the runs under way;
+    and datasets whose source has changed.
 
     Raises:
         UserError: see :func:`status`.
     """
     found, under_way = status(studies)
+    datasets = {name for one in found for name in one.datasets}
     if study is None:
         heads = "".join(f"{state:>10}" for state in STATES)
         printed = [f"{'study':32}{'cells':>6}{heads}", *(one.line() for one in found)]
@@ -106,7 +117,18 @@ def lines(study: Path | None = None, studies: Path = Path("studies")) -> list[st
         (named,) = (one for one in found if one.study == study.name)
         printed = [f"{state:10}{key}" for state in STATES for key in named.cells[state]]
         under_way = [run for run in under_way if run.study in named.owners]
-    return printed + [run.line() for run in sorted(under_way, key=lambda run: not run.running)]
+        datasets = named.datasets
+    printed += [run.line() for run in sorted(under_way, key=lambda run: not run.running)]
+    return [*printed, *_about_data(sorted(datasets))]
+
+
+def _about_data(datasets: Iterable[str]) -> Iterable[str]:
+    params = load_params()
+    for dataset in datasets:
+        if change := change_of(params, dataset):
+            yield f"changed: {change}"
+        elif doubt := doubt_about(params, dataset):
+            yield f"note: {doubt}"
 
 
 def _state(owner: str, key: str, run: UnderWay | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from torch import nn
@@ -13,15 +14,17 @@ from orc_repro.cells import DEFAULT_STUDY, Cell, Study
 from orc_repro.data.manifest import Manifest
 from orc_repro.distill import METHODS, build_method
 from orc_repro.errors import UserError
-from orc_repro.files import write_json
+from orc_repro.files import discard, write_json
 from orc_repro.fingerprint import digest, file_digest, file_md5
 from orc_repro.processes.batch_norm import over_whole_batches
 from orc_repro.processes.joining import join
-from orc_repro.project import ROLES, WEIGHTS, trained
+from orc_repro.project import ROLES, WEIGHTS, run_folder, trained
 from orc_repro.report.results import BestEpoch, History, finite
 from orc_repro.stages.identity import Identity
+from orc_repro.stages.origin import check_origin
 from orc_repro.stages.place import take_place
 from orc_repro.stages.run import Run, manifest_of
+from orc_repro.tracking.outcome import read_outcome
 from orc_repro.tracking.records import role_table
 from orc_repro.training.networks import build_networks, load_weights, save_weights
 from orc_repro.training.state import Progressed
@@ -86,10 +89,14 @@ def train(study: Study, key: str, device: str = "auto", restart: bool = False) -
 
     Returns:
         False if that was done before, and nothing had to be.
+
+    Raises:
+        UserError: see ``check_origin`` and ``Run.train``.
     """
     cell = study.cell(key)
     group, recipe, config = study.parts(cell)
     place = take_place(device, recipe)
+    check_origin(study.params, cell.dataset)
     manifest = manifest_of(cell.dataset)
     identity = identify(study, key, cell, manifest)
     with (
@@ -109,27 +116,34 @@ def train(study: Study, key: str, device: str = "auto", restart: bool = False) -
         if not processes.leads:
             return True
 
-        folder = WEIGHTS / key
+        folder, roles = WEIGHTS / key, ROLES / f"{key}.parquet"
+        summary = trained(study.name) / f"{key}.json"
+        discard(summary)  # a kill before it is written again leaves the cell untrained
         shutil.rmtree(folder, ignore_errors=True)
         for name, network in networks.items():
             save_weights(network.state_dict(), folder / "last" / f"{name}.safetensors")
             save_weights(done.best[name].weights, folder / "best" / f"{name}.safetensors")
-        roles = ROLES / f"{key}.parquet"
         roles.parent.mkdir(parents=True, exist_ok=True)
         role_table(run.folder, group.students).to_parquet(roles, index=False)
-        summary = trained(study.name) / f"{key}.json"
-        write_json(summary, history_of(identity, done).model_dump(mode="json"))
+        made = weights_digest(folder)
+        write_json(summary, history_of(identity, done, made).model_dump(mode="json"))
         run.finish(
             {"roles/events.parquet": roles, "training/history.json": summary},
-            weights_digest(folder),
+            made,
             [*sorted(folder.glob("*/*.safetensors")), roles, summary],
             done,
         )
     return True
 
 
-def history_of(identity: Identity, done: Progressed) -> History:
-    """What is kept of a training in git."""
+def history_of(identity: Identity, done: Progressed, weights_digest: str | None = None) -> History:
+    """Build what is kept of a training in git.
+
+    Args:
+        identity: whose training.
+        done: what it came to.
+        weights_digest: of the weights that are kept; None if none are.
+    """
     return History(
         cell=identity.key,
         row=identity.row,
@@ -144,21 +158,53 @@ def history_of(identity: Identity, done: Progressed) -> History:
         role_changes=done.role_changes,
         not_finite=tuple(str(bad) for bad in done.not_finite),
         processes=tuple(done.processes),
+        weights_digest=weights_digest,
     )
 
 
 def iterations_of(study: Study, key: str) -> int:
-    """How many iterations a trained cell took.
+    """Count the iterations of a trained cell.
 
     Raises:
         UserError: it has not been trained.
     """
+    history = _read_history(study, key)
+    _, recipe, _ = study.parts(study.cell(key))
+    return len(history.epochs) * (history.training_images // recipe.batch_size)
+
+
+def check_weights(study: Study, key: str) -> None:
+    """Refuse weights that another run has written than the one whose history lies beside them.
+
+    Git brings a history and DVC the weights, so one may come without the other.
+
+    Raises:
+        UserError: the cell has not been trained, or its weights are another run's.
+    """
+    history, folder = _read_history(study, key), WEIGHTS / key
+    made = history.weights_digest or _noted_digest(history.fingerprint)
+    if made and any(folder.glob("*/*.safetensors")) and made != weights_digest(folder):
+        raise UserError(
+            f"the weights {folder} are not those of the run in {trained(study.name) / key}.json;"
+            f" `orc-repro train {key}{study_option(study)}` makes both, or `dvc checkout` brings"
+            " those that dvc.lock has"
+        )
+
+
+def _read_history(study: Study, key: str) -> History:
     path = trained(study.name) / f"{key}.json"
     if not path.exists():
         raise UserError(f"{path} does not exist; train the cell first")
-    history: History = read_json(History, path)
-    _, recipe, _ = study.parts(study.cell(key))
-    return len(history.epochs) * (history.training_images // recipe.batch_size)
+    return read_json(History, path)
+
+
+def _noted_digest(fingerprint: str) -> str:
+    """The digest of the weights of a run that was finished here; empty if there is none."""
+    with suppress(UserError):  # a damaged outcome tells nothing
+        outcome = read_outcome(run_folder(fingerprint))
+        if outcome is not None and outcome.status == "FINISHED":
+            return outcome.weights_digest
+    return ""
 
 
 def weights_digest(folder: Path) -> str:

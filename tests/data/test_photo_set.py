@@ -208,9 +208,9 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: (root / "train" / WNID / "x.JPEG").symlink_to("/etc/passwd"),
         "is a link that leads out of {root}",
     ),
-    "a split that leads out": (
-        lead_out,
-        "{root}/val is a link that leads out of {root}",
+    "a link that leads out of a linked split": (
+        lambda root: [lead_out(root), (root / "val" / WNID / "x.JPEG").symlink_to("/etc/passwd")],
+        "is a link that leads out of {root}",
     ),
     "a broken link": (
         lambda root: (root / "train" / WNID / "x.JPEG").symlink_to(root / "nowhere"),
@@ -221,6 +221,13 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         "has a name with a character that cannot be shown: a?[2J.JPEG",
     ),
 }
+
+
+def test_a_split_may_be_a_link_to_a_folder_elsewhere(tmp_path: Path) -> None:
+    root = tree_of(tmp_path)
+    expected = read_tree(root, 3).listing
+    lead_out(root)
+    assert read_tree(root, 3).listing == expected
 
 
 @pytest.mark.parametrize("fault", WRONG)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -98,13 +100,16 @@ def changed() -> dict[str, Tensor]:
     [
         (changed() | {"0.weight": torch.zeros(5, 3)},
          r"0\.weight is float32 \[5, 3\], not float32 \[2, 3\]$"),
-        (changed() | {"0.weight": torch.zeros(2, 3, dtype=torch.float16)},
-         r"0\.weight is float16 \[2, 3\], not float32"),
+        (changed() | {"0.weight": torch.zeros(2, 3, dtype=torch.float64)},
+         r"0\.weight is float64 \[2, 3\], not float32"),
         ({k: v for k, v in changed().items() if k != "1.bias"}, r"1\.bias is missing$"),
         ({}, r"0\.weight is missing \(and 5 more\)"),
         (changed() | {"fc.bias": torch.zeros(2)}, r"it has no fc\.bias$"),
         (changed() | {"0.weight": torch.zeros(2, 3).to_sparse()}, "no state dict"),
-        ({"model": changed()}, "no state dict"),
+        ({"model": changed(), "ema": changed()}, "several, 'model', 'ema'"),
+        ({"model": {"state": changed()}, "epoch": 3}, "nor is one of 'model', 'epoch'"),
+        ({"student." + k: v for k, v in changed().items()} | {"teacher.0.bias": torch.zeros(2)},
+         r"the network has no student\.0\.weight \(and 7 more\)"),
         ([1, 2], "no state dict"),
         ({1: torch.zeros(2)}, "no state dict"),
     ],
@@ -114,6 +119,47 @@ def test_what_does_not_fit_is_named(content: Any, reason: str, tmp_path: Path) -
     assert not done
     with pytest.raises(UserError, match=reason):
         raise UserError(sentence)
+
+
+def prefixed(prefix: str) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in changed().items()}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"epoch": 240, "model": changed(), "best_acc": torch.tensor(95.0)},
+        {"model": changed(), "best_acc": np.float64(95.0), "curve": np.arange(3)},
+        {"net": changed(), "opt": Namespace(lr=0.1), "optimizer": {"state": {0: {"step": 1}}}},
+        {"state_dict": prefixed("module."), "lr": None},
+        prefixed("_orig_mod."),
+        prefixed("module.student."),
+        prefixed("module._orig_mod.") | {"n_averaged": torch.tensor(3)},
+    ],
+)
+@pytest.mark.parametrize("write", [saved, old_style])
+def test_wrappers_prefixes_and_values_beside_are_taken_off(
+    write: Callable[[Any, Path], Path], content: Any, tmp_path: Path
+) -> None:
+    assert load(write(content, tmp_path / "a.pth")) == (True, "")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_becomes_the_same_numbers_in_single(
+    dtype: torch.dtype, tmp_path: Path
+) -> None:
+    halves = {n: t.to(dtype) if t.is_floating_point() else t for n, t in changed().items()}
+    path, into = saved(halves, tmp_path / "a.pth"), network(1)
+    load_given(into, read_state(path), path)
+    for name, tensor in into.state_dict().items():
+        assert tensor.dtype in (torch.float32, torch.int64)
+        assert torch.equal(tensor, halves[name].to(tensor.dtype))
+
+
+def test_the_type_of_another_object_is_named(tmp_path: Path) -> None:
+    whole = saved({"model": changed(), "net": network()}, tmp_path / "a.pth")
+    done, sentence = load(whole)
+    assert not done and "torch.nn.modules.container.Sequential" in sentence
 
 
 class Bomb:

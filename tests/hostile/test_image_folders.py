@@ -1,6 +1,7 @@
 """A folder of images may come from someone else.
 
-Promised: nothing outside of it is read, no program is started to read an image, and each fault is
+Promised: nothing outside of it is read but the folders that its user links as a split or class, no
+program is started to read an image, and each fault is
 one plain sentence. What else can be wrong with a folder: ``tests/data/test_folders.py``.
 """
 
@@ -24,9 +25,11 @@ from tests.hostile.contract import attempt
 BEE = Path("train/bee")
 
 
-def link_split_out(root: Path) -> None:
-    (root / "test").rename(root.parent / "elsewhere")
-    (root / "test").symlink_to(root.parent / "elsewhere")
+def link_within_a_linked_split(root: Path) -> None:
+    save_image(root.parent / "outside.png", 0)
+    (root / "train").rename(root.parent / "elsewhere")
+    (root / "train").symlink_to(root.parent / "elsewhere")
+    (root / BEE / "2.png").symlink_to(root.parent / "outside.png")
 
 
 def link_through_a_link(root: Path) -> None:
@@ -111,7 +114,10 @@ def file_named(name: bytes) -> Callable[[Path], None]:
 
 UNPRINTABLE = "a name with a character that cannot be shown"
 FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "split linked out": (link_split_out, "{root}/test is a link that leads out of {root}"),
+    "link in a linked split": (
+        link_within_a_linked_split,
+        "{bee}/2.png is a link that leads out of {root}",
+    ),
     "link through a link": (link_through_a_link, "{bee}/2.png is a link that leads out of {root}"),
     "device": (link_to_a_device, "{bee}/2.png is a link that leads out of {root}"),
     "pipe": (pipe, "{bee}/2.png is not a file"),
@@ -141,6 +147,20 @@ def test_a_hostile_folder_is_refused(
     spoil(root)
     _, sentence = attempt(lambda: read_folder(root), tmp_path)
     assert expected.format(root=root, bee=root / BEE) in sentence
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's link")
+@pytest.mark.parametrize("linked", ["train", "train/bee"])
+def test_another_users_link_leads_to_that_users_folders_alone(linked: str, tmp_path: Path) -> None:
+    root, outside = make_tree(tmp_path / "images"), tmp_path / "elsewhere"
+    (root / linked).rename(outside)
+    (root / linked).symlink_to(outside)
+    for maker, owner, allowed in ((0, 1234, True), (1234, 1234, True), (1234, 4321, False)):
+        os.lchown(root / linked, maker, -1)
+        os.chown(outside, owner, -1)
+        found, sentence = attempt(lambda: read_folder(root), tmp_path)
+        assert (found is not None) == allowed
+        assert allowed or "is a link of another user" in sentence
 
 
 def test_folders_nested_deeply_within_a_class_are_refused(tmp_path: Path) -> None:

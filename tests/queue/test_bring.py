@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from random import Random
 
@@ -19,6 +20,7 @@ import pytest
 import yaml
 
 from orc_repro.errors import UserError
+from orc_repro.queue import bring as module
 from orc_repro.queue.bring import bring
 from tests.hostile.contract import attempt, listing, spoiled
 from tests.project import ROOT, command, environment
@@ -167,6 +169,37 @@ def test_a_run_under_way_that_could_not_go_on_replaces_nothing(
         _, refused = bring(theirs)
         assert len(refused) == 1 and "its newest checkpoint was written with" in refused[0]
         assert listing(Path(".orc/runs") / folder.name) == ["run.lock"]
+
+
+def test_an_import_that_is_cut_short_leaves_no_history_beside_other_weights(
+    here: Path, theirs: Path
+) -> None:
+    history, whole = Path(f"results/default/trained/{ORC}.json"), outputs(theirs)
+    move, states = module._move, list[bool]()
+    with inside(here):
+        for point in range(100):
+            moves = count()
+
+            def cut(path: Path, goal: Path) -> None:
+                if ORC in goal.as_posix() and next(moves) == point:  # noqa: B023
+                    raise KeyboardInterrupt
+                move(path, goal)
+
+            history.parent.mkdir(parents=True, exist_ok=True)
+            history.write_text("{}")  # of a run before
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(module, "_move", cut)
+                try:
+                    bring(theirs)
+                except KeyboardInterrupt:
+                    states.append(history.exists())
+            if history.exists():
+                assert {n: outputs(here)[n] for n in whole if ORC in n} == {
+                    n: content for n, content in whole.items() if ORC in n
+                }
+            if len(states) == point:
+                break
+    assert set(states) == {True, False}
 
 
 def change_json(path: Path, change: Callable[[dict[str, object]], object]) -> None:
