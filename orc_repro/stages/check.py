@@ -14,13 +14,15 @@ from pathlib import Path
 
 from orc_repro.cells import Cells
 from orc_repro.config import load_params
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, one_line
 from orc_repro.page.build import check_page
 from orc_repro.pipelines import pipeline_of, pipeline_text
 from orc_repro.plan import planned
 from orc_repro.pools import left_behind
 from orc_repro.progress import Work
 from orc_repro.project import REPORTS, reports
+from orc_repro.stages.dvc_locks import holders, mend_dvc
+from orc_repro.stages.dvc_runs import who_is_at_work
 from orc_repro.stages.report import report, write_all_results
 from orc_repro.stages.reproduction import check_reproduction
 from orc_repro.validation import parse
@@ -37,6 +39,7 @@ def check() -> None:
     Raises:
         UserError: names the first thing that does not agree.
     """
+    mend_dvc()
     every = planned(load_params())
     for folder in left_behind(Path("studies"), every):
         raise UserError(f"no study declares {folder} any more; `orc-repro plan` removes it")
@@ -101,14 +104,24 @@ def _check_locked(pipelines: Mapping[Path, list[str]]) -> None:
     if not pipelines:
         return
     # --dry exits with 0 whatever it would run, so its words have to be read.
-    words = ["dvc", "repro", "--dry", "--allow-missing", "--ignore-errors", *map(str, pipelines)]
+    words = ["--wait-for-lock", "repro", "--dry", "--allow-missing", "--ignore-errors"]
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", *words], capture_output=True, text=True, env=environment
+        [sys.executable, "-m", "dvc", *words, *map(str, pipelines)],
+        capture_output=True,
+        text=True,
+        env=environment,
     )
+    errors = one_line(" ".join(done.stderr.split()))
     if done.returncode:
-        raise UserError(f"dvc could not check the pipelines: {' '.join(done.stderr.split())}")
+        raise UserError(f"dvc could not check the pipelines: {errors}")
     same = set(re.findall(r"^Stage '([^']+)' didn't change", done.stdout, re.MULTILINE))
+    changed = set(re.findall(r"^Running stage '([^']+)'", done.stdout, re.MULTILINE))
     for stage in chain.from_iterable(pipelines.values()):
-        if stage not in same:
+        if stage in same:
+            continue
+        if stage in changed or not errors:
             raise UserError(f"stage {stage} has changed since dvc.lock was written; run dvc repro")
+        if holders():
+            raise UserError(f"stage {stage} cannot be checked now: {who_is_at_work()}")
+        raise UserError(f"dvc could not check stage {stage}: {errors}")
