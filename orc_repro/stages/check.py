@@ -21,8 +21,8 @@ from orc_repro.plan import planned
 from orc_repro.pools import left_behind
 from orc_repro.progress import Work
 from orc_repro.project import REPORTS, reports
-from orc_repro.stages.dvc_locks import holders, mend_dvc
-from orc_repro.stages.dvc_runs import who_is_at_work
+from orc_repro.stages.dvc_locks import mend_dvc
+from orc_repro.stages.dvc_runs import BUSY, who_is_at_work
 from orc_repro.stages.report import report, write_all_results
 from orc_repro.stages.reproduction import check_reproduction
 from orc_repro.validation import parse
@@ -112,16 +112,14 @@ def _check_locked(pipelines: Mapping[Path, list[str]]) -> None:
         text=True,
         env=environment,
     )
-    errors = one_line(" ".join(done.stderr.split()))
     if done.returncode:
-        raise UserError(f"dvc could not check the pipelines: {errors}")
+        raise UserError(
+            f"dvc could not check the pipelines: {one_line(' '.join(done.stderr.split()))}"
+        )
     same = set(re.findall(r"^Stage '([^']+)' didn't change", done.stdout, re.MULTILINE))
     changed = set(re.findall(r"^Running stage '([^']+)'", done.stdout, re.MULTILINE))
     for stage in chain.from_iterable(pipelines.values()):
-        if stage in same:
-            continue
-        if stage in changed or not errors:
-            raise UserError(f"stage {stage} has changed since dvc.lock was written; run dvc repro")
-        if holders():
+        if stage not in same | changed and BUSY in done.stderr:
             raise UserError(f"stage {stage} cannot be checked now: {who_is_at_work()}")
-        raise UserError(f"dvc could not check stage {stage}: {errors}")
+        if stage not in same:
+            raise UserError(f"stage {stage} has changed since dvc.lock was written; run dvc repro")

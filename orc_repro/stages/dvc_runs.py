@@ -19,6 +19,8 @@ from orc_repro.interruption import RUNNER, SHELLS, Interruption
 from orc_repro.stages.dvc_locks import DVC, holders
 
 TURN = DVC / "tmp/orc-run.lock"
+BUSY = "is busy, it is being blocked by"
+"""DVC's words for a stage whose files another DVC reads or writes."""
 LOOK_S = 0.2
 PATIENCE_S = 120.0  # DVC ends soon after its command; hashing a large output takes its time
 

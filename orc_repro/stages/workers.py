@@ -18,11 +18,9 @@ from orc_repro.interruption import Interruption
 from orc_repro.progress import Work, duration
 from orc_repro.project import scratch
 from orc_repro.stages.dvc_locks import copy_locks, mend_dvc, mend_rwlock
-from orc_repro.stages.dvc_runs import LOOK_S, end_in_order, start_dvc, turn, who_is_at_work
+from orc_repro.stages.dvc_runs import BUSY, LOOK_S, end_in_order, start_dvc, turn, who_is_at_work
 from orc_repro.stages.jobs import Job
 
-BUSY = "is busy, it is being blocked by"
-"""DVC's words for a stage whose files another DVC reads or writes."""
 REST_S = 5.0
 
 
