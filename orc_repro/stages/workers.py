@@ -7,6 +7,7 @@ whose dependencies are done, and waits for the others' locks; which is what is d
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from orc_repro.errors import UserError
 from orc_repro.interruption import Interruption
 from orc_repro.progress import Work, duration
 from orc_repro.project import scratch
-from orc_repro.stages.dvc_locks import copy_locks, mend_dvc, mend_rwlock
+from orc_repro.stages.dvc_locks import copy_locks, holders, mend_dvc, mend_rwlock
 from orc_repro.stages.dvc_runs import BUSY, LOOK_S, end_in_order, start_dvc, turn, who_is_at_work
 from orc_repro.stages.jobs import Job
 
@@ -44,25 +45,27 @@ class Board:
         done: addresses of those that are done.
         failed: the logs of those that failed, by their addresses.
         seconds: how long stages took, by their kind.
-        resting: when to try those again that another DVC kept out, by their addresses.
+        resting: of stages that other DVCs kept out, by their addresses: the numbers of those, and
+            when to try again at the earliest.
     """
 
     jobs: list[Job]
     done: set[str] = field(default_factory=set)
     failed: dict[str, Path] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
-    resting: dict[str, float] = field(default_factory=dict)
+    resting: dict[str, tuple[set[int], float]] = field(default_factory=dict)
 
     def ready(self, running: Mapping[int, Running]) -> Job | None:
         """Return the first stage that waits for nothing more."""
         begun = self.done | {entry.job.address for entry in running.values()} | self.failed.keys()
-        now = time.monotonic()
         for job in self.jobs:
-            if job.address not in begun and job.after <= self.done:
-                if self.resting.get(job.address, now) > now:
-                    continue
+            if job.address not in begun and job.after <= self.done and not self._rests(job):
                 return job
         return None
+
+    def _rests(self, job: Job) -> bool:
+        others, until = self.resting.get(job.address, (set[int](), 0.0))
+        return time.monotonic() < until or bool(others and others & holders().keys())
 
     def left_s(self, workers: int) -> float | None:
         """An estimate from the stages that are done; None before there are any."""
@@ -77,9 +80,11 @@ class Board:
 
     def put_off(self, entry: Running) -> bool:
         """Note a stage that another DVC kept out, to be tried again; False for any other end."""
-        if not entry.process.returncode or BUSY not in entry.log.read_text(errors="replace"):
+        log = entry.log.read_text(errors="replace") if entry.process.returncode else ""
+        if BUSY not in log:
             return False
-        self.resting[entry.job.address] = time.monotonic() + REST_S
+        others = set(map(int, re.findall(r"\(PID (\d+)\)", log)))
+        self.resting[entry.job.address] = others, time.monotonic() + REST_S
         return True
 
     def finish(self, entry: Running) -> None:
