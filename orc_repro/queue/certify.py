@@ -29,8 +29,8 @@ from orc_repro.queue.order import Entry
 from orc_repro.queue.standing import identity_of
 from orc_repro.queue.verify import outputs_of
 from orc_repro.queue.work import Studies, recipes_of, stages_of
-from orc_repro.stages.dvc_locks import holders, mend_dvc
-from orc_repro.stages.dvc_runs import who_is_at_work
+from orc_repro.stages.dvc_locks import mend_dvc
+from orc_repro.stages.dvc_runs import BUSY, who_is_at_work
 from orc_repro.stages.jobs import Job
 from orc_repro.stages.predictions import evaluate_and_keep
 from orc_repro.stages.prepare import prepare
@@ -144,7 +144,7 @@ def _dvc(*words: str) -> None:
         text=True,
         env=os.environ | {"DVC_NO_ANALYTICS": "1"},
     )
-    if done.returncode and holders():
+    if BUSY in done.stderr:
         raise UserError(f"{who_is_at_work()}; the same command goes on once that has ended")
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())[-400:]

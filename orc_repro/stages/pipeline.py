@@ -35,7 +35,8 @@ def run_pipeline(targets: list[str]) -> None:
             end_in_order([dvc])
             copy_locks(at_rest=True)
         stop.stop_if_requested("with all it had started; the same command goes on from there")
-    if dvc.returncode and holders():
-        raise UserError(f"{who_is_at_work()}; the same command goes on once that has ended")
     if dvc.returncode:
-        raise UserError(f"dvc repro ended with code {dvc.returncode}; what failed is said above")
+        beside = f"; {who_is_at_work()}" if holders() else ""
+        raise UserError(
+            f"dvc repro ended with code {dvc.returncode}; what failed is said above{beside}"
+        )
