@@ -16,7 +16,7 @@ $(VENV)/installed: pyproject.toml requirements.lock
 	touch $@
 
 repro: install ## prepare, train, evaluate and report the default comparison
-	$(BIN)/dvc repro
+	$(BIN)/orc-repro run
 	$(BIN)/orc-repro page
 	$(BIN)/orc-repro sync
 	$(BIN)/orc-repro table

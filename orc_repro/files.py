@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import uuid
+from collections.abc import Iterable, Iterator
 from glob import escape
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -41,15 +43,40 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
     Raises:
         OSError: it cannot be written, and names the file; the former file is as it was.
     """
+    with _written_beside(path, parts) as partial:
+        partial.replace(path)
+
+
+def create_atomically(path: Path, *parts: bytes | memoryview) -> None:
+    """Create a file with its content in one step, where there is none; see `write_atomically`.
+
+    Raises:
+        FileExistsError: there is one; it is as it was.
+        OSError: it cannot be written.
+    """
+    with _written_beside(path, parts) as partial:
+        try:
+            os.link(partial, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links; there a kill may leave half of it
+            with path.open("xb") as file:
+                file.write(partial.read_bytes())
+
+
+@contextlib.contextmanager
+def _written_beside(path: Path, parts: Iterable[bytes | memoryview]) -> Iterator[Path]:
+    """Write a file's content beside it, to be put in its place within the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    # Unique: threads, and processes of several machines, may write the same file.
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     try:
         with partial.open("wb") as file:
             for part in parts:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+        yield partial
     except OSError as error:
         if error.filename is None:  # a full disk, met by a write
             error.filename = str(path)

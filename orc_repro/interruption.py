@@ -111,7 +111,7 @@ def _starters() -> list[psutil.Process] | None:
         if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun would have started it again
             found += [process for process in [psutil.Process().parent()] if process is not None]
         for runner in os.environ.get(RUNNER, "").split(","):
-            if runner.isdigit():
+            if runner.isdecimal():
                 found.append(psutil.Process(int(runner)))
     except psutil.NoSuchProcess:
         return None

@@ -17,7 +17,7 @@ from yaml.constructor import SafeConstructor
 from yaml.resolver import Resolver
 
 from orc_repro.errors import UserError, one_line
-from orc_repro.files import read_file
+from orc_repro.files import read_file, write_atomically
 
 LARGEST_BYTES = 4 * 2**20
 MOST_VALUES = 200_000
@@ -226,7 +226,16 @@ def _read(path: Path, loader: type[_Loader], largest_bytes: int) -> dict[str, An
 
 
 def write_yaml(path: Path, content: dict[str, Any], header: str) -> None:
-    """Write a mapping, keys in the order given, below a comment."""
+    """Write a mapping in one step, keys in the order given, below a comment.
+
+    Args:
+        path: the file, which is replaced.
+        content: the mapping.
+        header: the comment, of one or more lines.
+
+    Raises:
+        OSError: it cannot be written; the former file is as it was.
+    """
     comment = "".join(f"# {line}\n" for line in header.splitlines())
     body = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100)
-    path.write_text(comment + body, encoding="utf-8")
+    write_atomically(path, (comment + body).encode())

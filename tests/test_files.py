@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from orc_repro.files import open_file, read_file, remove_partials, write_atomically, write_json
+from orc_repro.files import (
+    create_atomically,
+    open_file,
+    read_file,
+    remove_partials,
+    write_atomically,
+    write_json,
+)
 from orc_repro.memory import fits_into_memory, is_out_of_memory
 
 
@@ -34,6 +41,23 @@ def test_a_write_that_fails_leaves_the_former_file(
     assert str(path) in str(caught.value)
     assert path.read_bytes() == b"former"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_a_file_is_created_once_and_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hard_links: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    if not hard_links:
+        monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "deep" / "file"
+    create_atomically(path, b"first ", b"one")
+    with pytest.raises(FileExistsError):
+        create_atomically(path, b"second")
+    assert path.read_bytes() == b"first one"
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:

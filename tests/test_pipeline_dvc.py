@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -96,6 +97,31 @@ def test_a_clone_without_data_can_be_checked_and_names_what_changed(
         "pretrain@digits-resnet14-digits-s0 has changed since dvc.lock was written"
         in refused.stderr
     )
+
+
+def test_what_dvc_has_left_torn_or_locked_is_no_change_of_a_stage(
+    project: Path, tmp_path: Path
+) -> None:
+    clone = tmp_path / "clone"
+    git(project, "clone", "-q", str(project), str(clone))
+    lock, list_of_users = clone / "dvc.lock", clone / ".dvc/tmp/rwlock"
+    list_of_users.parent.mkdir(exist_ok=True)
+    whole = lock.read_bytes()
+    lock.write_bytes(whole[:1000])
+    list_of_users.write_bytes(b"")
+    mended = command(clone, "orc_repro", "check")
+    assert "warning: dvc.lock was cut short" in mended.stderr
+    assert lock.read_bytes() == whole
+
+    with subprocess.Popen(["sleep", "600"]) as other:
+        user = {"pid": other.pid, "cmd": "dvc repro"}
+        users = {"write": {str(clone / "data/prepared/digits"): user}}
+        list_of_users.write_text(json.dumps(users))
+        refused = command(clone, "orc_repro", "check", check=False)
+        other.kill()
+    assert refused.returncode == 2 and "has changed" not in refused.stderr
+    assert f"process {other.pid} (dvc repro) is at work" in refused.stderr
+    assert "manually" not in refused.stderr
 
 
 def test_one_parameter_of_orc_trains_orc_again_and_nothing_else(project: Path) -> None:

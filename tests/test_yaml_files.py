@@ -27,6 +27,21 @@ def test_what_is_written_is_read_back_below_its_header(tmp_path: Path) -> None:
     assert read_yaml(path) == content and list(read_yaml(path)) == ["z", "a"]
 
 
+def test_a_write_that_fails_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file.yaml"
+    write_yaml(path, {"former": 1}, "header")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_yaml(path, {"new": 2}, "header")
+    assert read_yaml(path) == {"former": 1}
+
+
 def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("a: 1\nb: 2\na: 3\n")

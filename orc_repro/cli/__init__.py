@@ -20,6 +20,7 @@ from orc_repro.cli.examples import EXAMPLES, FIRST, shown
 from orc_repro.errors import Interrupted, UserError, one_line
 from orc_repro.interruption import SIGNALS
 from orc_repro.memory import is_out_of_memory
+from orc_repro.user import name_user
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "plan": declaring.plan_command,
@@ -94,6 +95,7 @@ def main() -> None:
 
     A signal ends it in one sentence as well, with 128 + its number.
     """
+    name_user()
     former = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         for number, handler in former.items():

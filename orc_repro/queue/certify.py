@@ -30,6 +30,8 @@ from orc_repro.queue.order import Entry
 from orc_repro.queue.standing import identity_of
 from orc_repro.queue.verify import outputs_of
 from orc_repro.queue.work import Studies, recipes_of, stages_of
+from orc_repro.stages.dvc_locks import mend_dvc
+from orc_repro.stages.dvc_runs import BUSY, who_is_at_work
 from orc_repro.stages.jobs import Job, write_pipelines_of
 from orc_repro.stages.predictions import evaluate_and_keep
 from orc_repro.stages.prepare import prepare
@@ -43,6 +45,7 @@ def certify(entries: Sequence[Entry]) -> list[str]:
     Raises:
         UserError: DVC refuses.
     """
+    mend_dvc()
     studies, owners = Studies(), stages_of(entries)
     locks = {
         owner: read_lock(pipeline_of(owner).with_name("dvc.lock")) for owner in set(owners.values())
@@ -140,11 +143,13 @@ def _is_known(job: Job, lock: Mapping[str, Any]) -> bool:
 
 def _dvc(*words: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *words],
+        [sys.executable, "-m", "dvc", "--wait-for-lock", *words],
         capture_output=True,
         text=True,
         env=os.environ | {"DVC_NO_ANALYTICS": "1"},
     )
+    if BUSY in done.stderr:
+        raise UserError(f"{who_is_at_work()}; the same command goes on once that has ended")
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())[-400:]
         raise UserError(f"dvc {words[0]} ended with code {done.returncode}: {said}")

@@ -10,7 +10,6 @@ to agree.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import threading
@@ -18,11 +17,11 @@ import uuid
 from pathlib import Path
 from types import TracebackType
 
-import psutil
 from pydantic import ValidationError
 
-from orc_repro.files import read_file
-from orc_repro.interruption import SIGNALS, TIME_IS_UP, alive
+from orc_repro.files import create_atomically, read_file
+from orc_repro.interruption import SIGNALS, TIME_IS_UP
+from orc_repro.process_identity import is_at_work, start_of
 from orc_repro.project import scratch
 from orc_repro.validation import Strict
 
@@ -32,11 +31,17 @@ RELEASED = (0, 0)
 
 
 class Holder(Strict):
-    """Who made a claim; of a process on this machine it is known whether it still runs."""
+    """Who made a claim; of a process on this machine it is known whether it still runs.
+
+    Attributes:
+        machine: the machine's name and hardware address.
+        process: the number of the process there.
+        began: when the process began, as `start_of` returns it.
+    """
 
     machine: str
     process: int
-    began: float
+    began: str | float
 
 
 class Claim:
@@ -87,8 +92,7 @@ def take(stage: str) -> Claim | None:
         return None
     path = folder / f"{highest + 1:06d}"
     try:
-        with path.open("x") as file:
-            json.dump(_me().model_dump(), file)
+        create_atomically(path, _me().model_dump_json().encode())
     except FileExistsError:
         return None  # somebody was faster
     for number in range(1, highest + 1):  # whoever saw one of these has seen the last one, too
@@ -116,8 +120,8 @@ def _is_held(path: Path, folder: Path) -> bool:
     except FileNotFoundError:
         return True  # taken over just now
     except ValidationError:
-        return True  # half written; whoever was killed there did not touch it again
-    return holder.machine != _machine() or _runs(holder)
+        return True  # of another version; it expires
+    return holder.machine != _machine() or is_at_work(holder.process, holder.began)
 
 
 def _now(folder: Path) -> float:
@@ -135,12 +139,7 @@ def _machine() -> str:
 
 
 def _me() -> Holder:
-    process = psutil.Process()
-    return Holder(machine=_machine(), process=process.pid, began=process.create_time())
-
-
-def _runs(holder: Holder) -> bool:
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(holder.process)
-        return abs(process.create_time() - holder.began) < 1 and alive(process)
-    return False
+    process = os.getpid()
+    began = start_of(process)
+    assert began is not None  # this process is there
+    return Holder(machine=_machine(), process=process, began=began)

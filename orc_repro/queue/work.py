@@ -20,6 +20,7 @@ from orc_repro.project import trained
 from orc_repro.queue.claims import take
 from orc_repro.queue.order import Entry
 from orc_repro.queue.standing import is_busy, is_done, is_measured, manifest_if_prepared
+from orc_repro.stages.dvc_locks import mend_dvc
 from orc_repro.stages.jobs import Job, find_jobs, in_turn, jobs_of_cells
 from orc_repro.stages.origin import change_of
 from orc_repro.stages.runs_table import note_run
@@ -223,6 +224,7 @@ def work(entries: Sequence[Entry], device: str, minutes: float | None) -> list[s
         Interrupted: a person or a program asked to stop; what was done is saved.
         UserError: some stages failed; all that do not need them are done, or time is over.
     """
+    mend_dvc()
     under_way = Work(entries, device)
     why = "nothing is left to do here"
     try:

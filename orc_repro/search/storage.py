@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import optuna
-import psutil
 from filelock import FileLock
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -20,7 +19,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from orc_repro.errors import UserError, one_line
-from orc_repro.interruption import alive
+from orc_repro.process_identity import is_at_work, start_of
 from orc_repro.project import scratch
 from orc_repro.search.declaration import Search
 from orc_repro.search.journal import Journal
@@ -41,7 +40,6 @@ RUN = "run of seed "
 """And the seed: which run a trial is."""
 JOURNAL = "journal.log"
 HEARTBEAT_S, GRACE_S = 30, 120
-SAME_START_S = 5.0
 
 
 def folder_of(name: str) -> Path:
@@ -189,8 +187,7 @@ def suggested(study: Study) -> int:
 
 def sign(trial: optuna.Trial) -> None:
     """Say who works on a trial."""
-    began = _since_boot(os.getpid()) or _time_of_day(os.getpid())
-    trial.set_user_attr(WORKER, [socket.gethostname(), os.getpid(), began])
+    trial.set_user_attr(WORKER, [socket.gethostname(), os.getpid(), start_of(os.getpid())])
 
 
 def is_lost(study: Study, number: int) -> bool:
@@ -234,32 +231,4 @@ def _is_gone(trial: FrozenTrial) -> bool:
     if worker is None:  # killed before it could sign; or on another machine, about to
         return not os.environ.get(ADDRESS)
     host, pid, began = worker
-    if host != socket.gethostname():
-        return False
-    if isinstance(began, str):
-        return _since_boot(pid) != began
-    now = _time_of_day(pid)
-    return now is None or abs(now - began) > SAME_START_S
-
-
-def _since_boot(pid: int) -> str | None:
-    """When a process began, counted from the start of the machine; None if there is none, if it has
-    ended and its parent has not asked yet, or on no Linux.
-
-    There the time of day would be another once the clock was set, for what is still the same.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return None
-    state, *fields = stat.rpartition(")")[2].split()  # behind the name, which may hold spaces
-    return None if state in "ZX" else f"{boot}/{fields[18]}"
-
-
-def _time_of_day(pid: int) -> float | None:
-    try:
-        process = psutil.Process(pid)
-        return process.create_time() if alive(process) else None
-    except psutil.Error:
-        return None
+    return host == socket.gethostname() and not is_at_work(pid, began)

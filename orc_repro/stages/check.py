@@ -15,7 +15,7 @@ from pathlib import Path
 
 from orc_repro.cells import Cells
 from orc_repro.config import load_params
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, one_line
 from orc_repro.page.build import check_page
 from orc_repro.pipelines import pipeline_of, pipeline_text, write_pipeline
 from orc_repro.plan import planned
@@ -23,6 +23,8 @@ from orc_repro.pools import left_behind
 from orc_repro.probes.behaviour import check_digests
 from orc_repro.progress import Work
 from orc_repro.project import REPORTS, reports
+from orc_repro.stages.dvc_locks import mend_dvc
+from orc_repro.stages.dvc_runs import BUSY, who_is_at_work
 from orc_repro.stages.report import report, write_all_results
 from orc_repro.stages.reproduction import check_reproduction
 from orc_repro.validation import parse
@@ -40,6 +42,7 @@ def check() -> None:
     Raises:
         UserError: names the first thing that does not agree.
     """
+    mend_dvc()
     every = planned(load_params())
     for folder in left_behind(Path("studies"), every):
         raise UserError(f"no study declares {folder} any more; `orc-repro plan` removes it")
@@ -120,16 +123,24 @@ def _check_locked(pipelines: Mapping[Path, list[str]], written: Mapping[Path, Ce
     if not pipelines:
         return
     # --dry exits with 0 whatever it would run, so its words have to be read.
-    words = ["dvc", "repro", "--dry", "--allow-missing", "--ignore-errors", *map(str, pipelines)]
+    words = ["--wait-for-lock", "repro", "--dry", "--allow-missing", "--ignore-errors"]
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
     with _all_written({path: written[path] for path in pipelines}):
         done = subprocess.run(
-            [sys.executable, "-m", *words], capture_output=True, text=True, env=environment
+            [sys.executable, "-m", "dvc", *words, *map(str, pipelines)],
+            capture_output=True,
+            text=True,
+            env=environment,
         )
     if done.returncode:
-        raise UserError(f"dvc could not check the pipelines: {' '.join(done.stderr.split())}")
+        raise UserError(
+            f"dvc could not check the pipelines: {one_line(' '.join(done.stderr.split()))}"
+        )
     same = set(re.findall(r"^Stage '([^']+)' didn't change", done.stdout, re.MULTILINE))
+    changed = set(re.findall(r"^Running stage '([^']+)'", done.stdout, re.MULTILINE))
     for stage in chain.from_iterable(pipelines.values()):
+        if stage not in same | changed and BUSY in done.stderr:
+            raise UserError(f"stage {stage} cannot be checked now: {who_is_at_work()}")
         # An edit of text alone changes what `probe` depends on; its digests were compared before.
         if stage not in same and stage != "probe":
             raise UserError(f"stage {stage} has changed since dvc.lock was written; run dvc repro")

@@ -6,23 +6,23 @@ whose dependencies are done, and waits for the others' locks; which is what is d
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
+import re
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orc_repro.errors import UserError
-from orc_repro.interruption import RUNNER, Interruption
+from orc_repro.interruption import Interruption
 from orc_repro.progress import Work, duration
 from orc_repro.project import scratch
-from orc_repro.stages.dvc_locks import mend_rwlock
+from orc_repro.stages.dvc_locks import copy_locks, holders, mend_dvc, mend_rwlock
+from orc_repro.stages.dvc_runs import BUSY, LOOK_S, end_in_order, start_dvc, turn, who_is_at_work
 from orc_repro.stages.jobs import Job
-from orc_repro.stages.pipeline import LOOK_S, PATIENCE_S, end_group, hear_interrupt
+
+REST_S = 5.0
 
 
 @dataclass
@@ -38,20 +38,34 @@ class Running:
 
 @dataclass
 class Board:
-    """Who is done, who failed, and how long the kinds of stage take."""
+    """Keep account of stages: which are done, which failed, how long each kind takes.
+
+    Attributes:
+        jobs: all stages, each after those it waits for.
+        done: addresses of those that are done.
+        failed: the logs of those that failed, by their addresses.
+        seconds: how long stages took, by their kind.
+        resting: of stages that other DVCs kept out, by their addresses: the numbers of those, and
+            when to try again at the earliest.
+    """
 
     jobs: list[Job]
     done: set[str] = field(default_factory=set)
     failed: dict[str, Path] = field(default_factory=dict)
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    resting: dict[str, tuple[set[int], float]] = field(default_factory=dict)
 
     def ready(self, running: Mapping[int, Running]) -> Job | None:
-        """The first stage that waits for nothing more."""
+        """Return the first stage that waits for nothing more."""
         begun = self.done | {entry.job.address for entry in running.values()} | self.failed.keys()
         for job in self.jobs:
-            if job.address not in begun and job.after <= self.done:
+            if job.address not in begun and job.after <= self.done and not self._rests(job):
                 return job
         return None
+
+    def _rests(self, job: Job) -> bool:
+        others, until = self.resting.get(job.address, (set[int](), 0.0))
+        return time.monotonic() < until or bool(others and others & holders().keys())
 
     def left_s(self, workers: int) -> float | None:
         """An estimate from the stages that are done; None before there are any."""
@@ -64,8 +78,18 @@ class Board:
         waiting = [job for job in self.jobs if job.address not in ended]
         return sum(mean.get(job.kind, overall) for job in waiting) / workers
 
+    def put_off(self, entry: Running) -> bool:
+        """Note a stage that another DVC kept out, to be tried again; False for any other end."""
+        log = entry.log.read_text(errors="replace") if entry.process.returncode else ""
+        if BUSY not in log:
+            return False
+        others = set(map(int, re.findall(r"\(PID (\d+)\)", log)))
+        self.resting[entry.job.address] = others, time.monotonic() + REST_S
+        return True
+
     def finish(self, entry: Running) -> None:
         """Note how a stage ended."""
+        self.resting.pop(entry.job.address, None)
         if entry.process.returncode:
             self.failed[entry.job.address] = entry.log
             return
@@ -83,36 +107,14 @@ def run_side_by_side(jobs: list[Job], workers: int) -> None:
         UserError: some stage failed; the others are done, and the same command goes on.
         Interrupted: a stop was requested, and nothing is running any more.
     """
-    board, running = Board(jobs), dict[int, Running]()
-    devices = _devices()
-    mend_rwlock()
-    with Interruption() as stop, Work("pipeline", len(jobs), "stages") as work:
-        try:
-            while True:
-                for worker in [w for w, e in running.items() if e.process.poll() is not None]:
-                    entry = running.pop(worker)
-                    board.finish(entry)
-                    work.say(_told(entry, board, workers))
-                    work.done()
-                while not stop.requested and len(running) < workers:
-                    job = board.ready(running)
-                    if job is None:
-                        break
-                    worker = min(set(range(workers)) - running.keys())
-                    running[worker] = _start(job, worker, workers, devices)
-                if not running or stop.requested:
-                    break
-                time.sleep(LOOK_S)
-        finally:
-            for entry in running.values():
-                if entry.process.poll() is None:
-                    os.killpg(entry.process.pid, signal.SIGINT)
-            for entry in running.values():
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    entry.process.wait(PATIENCE_S)
-                end_group(entry.process.pid)
-            if stop.requested:
-                mend_rwlock()
+    board, devices = Board(jobs), _devices()
+    with (
+        Interruption() as stop,
+        turn(stop, alone=False),
+        Work("pipeline", len(jobs), "stages") as work,
+    ):
+        mend_dvc()
+        _work_off(board, workers, devices, stop, work)
         stop.stop_if_requested("with all it had started; the same command goes on from there")
     if board.failed:
         address, log = next(iter(board.failed.items()))
@@ -123,28 +125,61 @@ def run_side_by_side(jobs: list[Job], workers: int) -> None:
         )
 
 
+def _work_off(
+    board: Board, workers: int, devices: list[str], stop: Interruption, work: Work
+) -> None:
+    """Start stages until all that can be done are done, or a stop is requested.
+
+    Args:
+        board: keeps account of the stages.
+        workers: how many stages run side by side.
+        devices: the GPUs to share out.
+        stop: whether to stop.
+        work: where to say how far it is.
+    """
+    running = dict[int, Running]()
+    try:
+        while not stop.requested:
+            for worker in [w for w, e in running.items() if e.process.poll() is not None]:
+                _settle(running.pop(worker), board, workers, work)
+            while len(running) < workers and (job := board.ready(running)) is not None:
+                worker = min(set(range(workers)) - running.keys())
+                running[worker] = _start(job, worker, workers, devices)
+            if not running and not board.resting:
+                return
+            copy_locks(at_rest=False)
+            time.sleep(LOOK_S)
+    finally:
+        end_in_order([entry.process for entry in running.values()])
+        copy_locks(at_rest=True)
+
+
+def _settle(entry: Running, board: Board, workers: int, work: Work) -> None:
+    """Note how a stage ended, and say so; one that another DVC kept out is tried again."""
+    first = entry.job.address not in board.resting
+    if board.put_off(entry):
+        if first:
+            work.say(f"{entry.job.stage} waits: {who_is_at_work()}")
+        mend_rwlock()  # which may name a process that has another's number
+        return
+    board.finish(entry)
+    work.say(_told(entry, board, workers))
+    work.done()
+
+
 def _start(job: Job, worker: int, workers: int, devices: list[str]) -> Running:
     folder = scratch() / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{job.address.replace('/', '_').replace(':', '_')}.log"
     cores = os.cpu_count() or 1
-    environment = os.environ | {
-        "DVC_NO_ANALYTICS": "1",
-        RUNNER: str(os.getpid()),
+    environment = {
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores // workers))),
     }
     if devices:
         environment["CUDA_VISIBLE_DEVICES"] = devices[worker % len(devices)]
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            # Single item: DVC would else lock what all of them depend on.
-            [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", job.address],
-            start_new_session=True,
-            preexec_fn=hear_interrupt,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment,
-        )
+        # Single item: DVC would else lock what all of them depend on.
+        process = start_dvc(["--wait-for-lock", "repro", "-s", job.address], environment, output)
     return Running(job, process, worker, log, time.monotonic())
 
 

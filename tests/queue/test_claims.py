@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -81,6 +82,24 @@ def test_the_claim_of_a_process_that_has_ended_and_is_not_buried_is_free(folder:
         while process.status() != psutil.STATUS_ZOMBIE:
             assert time.monotonic() < until
         assert not is_claimed(STAGE)
+
+
+def test_a_process_that_is_killed_before_it_holds_a_claim_leaves_none(folder: Path) -> None:
+    code = "import os; from orc_repro.queue import claims\n"
+    code += "claims._me = lambda: os.kill(os.getpid(), 9)\n"
+    code += f"claims.take({STAGE!r})"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    assert not is_claimed(STAGE)
+    assert take(STAGE) is not None
+
+
+def test_a_claim_outlives_a_step_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    created, claim = psutil.Process().create_time(), take(STAGE)
+    assert claim is not None
+    with claim:
+        # What psutil says of a process depends on the time of day that the machine began at.
+        monkeypatch.setattr(psutil.Process, "create_time", lambda _: created + 3600)
+        assert take(STAGE) is None
 
 
 def test_another_machines_claim_holds_until_it_was_not_touched_for_long(folder: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from orc_repro import process_identity
 from orc_repro.search import storage
 from orc_repro.search.declaration import Search
 from orc_repro.search.space import Values, suggest
@@ -157,7 +158,7 @@ def test_a_worker_that_has_ended_and_whose_parent_has_not_asked_is_gone(
     known_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if known_by == "time of day":
-        monkeypatch.setattr(storage, "_since_boot", lambda _: None)
+        monkeypatch.setattr(process_identity, "_since_boot", lambda _: None)
     study = optuna.create_study()
     with subprocess.Popen(["sleep", "600"]) as worker:
         monkeypatch.setattr(os, "getpid", lambda: worker.pid)

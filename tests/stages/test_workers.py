@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from orc_repro.stages import workers
 from orc_repro.stages.jobs import Job
 from orc_repro.stages.workers import Board, Running
 from tests.helpers import CountedSet
@@ -70,6 +71,25 @@ def test_what_is_done_is_put_together_once_for_all_stages() -> None:
     board = Board([A, *jobs], done=done, seconds={"train": [1.0]})
     assert board.ready({0: entry(jobs[0])}) == jobs[1] and done.unions == 1
     assert board.left_s(1) == 100 and done.unions == 2
+
+
+def test_a_stage_that_another_dvc_keeps_out_is_tried_again_when_that_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "REST_S", 0.0)
+    at_work = {7: "dvc repro"}
+    monkeypatch.setattr(workers, "holders", lambda: at_work)
+    board, kept_out = Board([A, C]), entry(A, returncode=255)
+    kept_out.log = tmp_path / "log"
+    kept_out.log.write_text("ERROR: 'x' is busy, it is being blocked by:\n  (PID 7): dvc repro\n")
+    assert board.put_off(kept_out) and not board.failed
+    assert board.ready({}) == C
+    at_work.clear()
+    assert board.ready({}) == A
+    kept_out.log.write_text("ERROR: no space is left")
+    assert not board.put_off(kept_out)
+    board.finish(kept_out)
+    assert board.failed and not board.resting
 
 
 @pytest.fixture(scope="module")
