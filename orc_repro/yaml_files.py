@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from yaml.composer import Composer
@@ -183,10 +183,12 @@ class _EditLoader(_Loader):
     """Of a text that is edited by place, where each value has a place of its own."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event: Any = self.peek_event()
+        event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
-            alias, line = one_line(event.anchor), event.start_mark.line + 1
-            raise UserError(f"line {line}: write the value of '*{alias}' out to have it changed")
+            alias, mark = one_line(str(event.anchor)), cast(Any, event.start_mark)
+            raise UserError(
+                f"line {mark.line + 1}: write the value of '*{alias}' out to have it changed"
+            )
         return super().compose_node(parent, index)
 
 

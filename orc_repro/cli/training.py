@@ -20,6 +20,7 @@ from orc_repro.cli.options import (
 )
 from orc_repro.config import load_params
 from orc_repro.errors import UserError
+from orc_repro.ranges import LARGEST_BATCH, MOST_IMAGES, MOST_PROCESSES
 
 
 def pretrain_command(
@@ -72,10 +73,16 @@ def train_command(
         str | None, typer.Option("--devices", help="With --plan: on so many, as 1,8,64,512.")
     ] = None,
     batch_per_device: Annotated[
-        int | None, typer.Option(min=1, help="With --devices: a global batch that grows with them.")
+        int | None,
+        typer.Option(
+            min=1, max=LARGEST_BATCH, help="With --devices: a global batch that grows with them."
+        ),
     ] = None,
     images: Annotated[
-        int | None, typer.Option(min=1, help="With --devices: of an epoch, if not those here.")
+        int | None,
+        typer.Option(
+            min=1, max=MOST_IMAGES, help="With --devices: of an epoch, if not those here."
+        ),
     ] = None,
     assume: Annotated[
         list[str] | None, typer.Option(help="With --devices: NAME=VALUE instead of measuring it.")
@@ -114,7 +121,9 @@ def _runs_side_by_side(processes: int | None, device: str) -> bool:
 
 def search_command(
     search: SearchArgument,
-    workers: Annotated[int, typer.Option(min=1, help="How many side by side.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, max=MOST_PROCESSES, help="How many side by side.")
+    ] = 1,
     device: DeviceOption = "auto",
     worker: Annotated[bool, typer.Option("--worker", hidden=True)] = False,
 ) -> None:

@@ -13,6 +13,7 @@ from orc_repro.cli.completion import cells
 from orc_repro.cli.options import DeviceOption, RunOption, StatusArgument, StudiesOption
 from orc_repro.config import load_params
 from orc_repro.errors import UserError, one_line
+from orc_repro.ranges import MOST_PROCESSES
 
 MINUTES = 0.01, 10_000_000
 """The least and the most that ``queue`` can be given: the system's clock takes no endless time."""
@@ -28,7 +29,8 @@ def run_command(
     ] = None,
     study: RunOption = DEFAULT_STUDY,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=256, help="Stages side by side.")
+        int | None,
+        typer.Option("--workers", min=1, max=MOST_PROCESSES, help="Stages side by side."),
     ] = None,
 ) -> None:
     """Run a study's pipeline through DVC; a signal ends all of it in order, to be continued."""

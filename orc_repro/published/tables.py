@@ -12,9 +12,10 @@ from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
 from orc_repro.errors import UserError, one_line
+from orc_repro.ranges import LeastPercent, Percent
 from orc_repro.validation import Name, Strict, parse
 from orc_repro.yaml_files import read_yaml
 
@@ -22,7 +23,6 @@ Metric = Literal[
     "top1_accuracy_percent", "top1_error_percent", "top5_accuracy_percent", "top5_error_percent"
 ]
 Confidence = Literal["stated", "quoted", "secondary", "inferred", "doubted", "unknown"]
-Percent = Annotated[float, Field(ge=0, le=100)]
 Text = Annotated[str, Field(min_length=1)]
 SourceKeys = Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
 
@@ -80,7 +80,7 @@ class Row(Strict):
     ranges: dict[Name, Annotated[tuple[Percent, Percent], Field(strict=False)]] = Field(
         default_factory=dict
     )
-    deviations: dict[Name, PositiveFloat] = Field(default_factory=dict)
+    deviations: dict[Name, LeastPercent] = Field(default_factory=dict)
     note: Text | None = None
 
     @model_validator(mode="after")
@@ -123,9 +123,9 @@ class Cell(Strict):
     row: str
     networks: str | None
     metric: Metric | None
-    value: float | None
-    range: tuple[float, float] | None
-    deviation: float | None
+    value: Percent | None
+    range: tuple[Percent, Percent] | None
+    deviation: LeastPercent | None
     confidence: Confidence
     sources: tuple[str, ...]
     note: str | None

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from orc_repro.files import read_file
 from orc_repro.interruption import SIGNALS, TIME_IS_UP, alive
 from orc_repro.project import scratch
+from orc_repro.ranges import Count, Measured
 from orc_repro.validation import Strict
 
 TOUCHED_EVERY_S = 20.0
@@ -35,8 +36,8 @@ class Holder(Strict):
     """Who made a claim; of a process on this machine it is known whether it still runs."""
 
     machine: str
-    process: int
-    began: float
+    process: Count
+    began: Measured
 
 
 class Claim:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from orc_repro.ranges import Count, Epoch, Epochs, Images, Measured, Percent, Processes, Seed
 from orc_repro.validation import Strict, read_json
 
 
@@ -19,8 +20,8 @@ def finite(value: float) -> float | None:
 class BestEpoch(Strict):
     """The first epoch with a network's highest validation accuracy; counts from 0."""
 
-    epoch: int
-    validation_top1: float
+    epoch: Epoch
+    validation_top1: Percent
 
 
 class History(Strict):
@@ -35,13 +36,13 @@ class History(Strict):
     cell: str
     row: str
     fingerprint: str
-    training_images: int
-    epochs: tuple[dict[str, float | None], ...]
+    training_images: Images
+    epochs: tuple[dict[str, Measured | None], ...]
     best: dict[str, BestEpoch]
-    elected: dict[str, int]
-    role_changes: int
+    elected: dict[str, Count]
+    role_changes: Count
     not_finite: tuple[str, ...]
-    processes: tuple[int, ...] = (1,)
+    processes: tuple[Processes, ...] = (1,)
 
 
 class Score(Strict):
@@ -50,18 +51,18 @@ class Score(Strict):
     ``loss`` is None where it is not finite.
     """
 
-    epoch: int
-    top1: float
-    top5: float | None
-    loss: float | None
-    class_top1: tuple[float, ...]
+    epoch: Epoch
+    top1: Percent
+    top5: Percent | None
+    loss: Measured | None
+    class_top1: tuple[Percent, ...]
 
 
 class NetworkResult(Strict):
     """``last``: after the last epoch. ``best``: of the best validation epoch's weights."""
 
     role: str
-    parameters: int
+    parameters: Count
     last: Score
     best: Score
 
@@ -84,15 +85,15 @@ class Result(Strict):
     group: str
     method: str
     recipe: str
-    seed: int
-    epochs: int
-    training_images: int
+    seed: Seed
+    epochs: Epochs
+    training_images: Images
     target_name: str
     networks: dict[str, NetworkResult]
-    pivot_before: float | None
-    pivot_before_class_top1: tuple[float, ...] | None = None
-    elected: dict[str, int]
-    role_changes: int
+    pivot_before: Percent | None
+    pivot_before_class_top1: tuple[Percent, ...] | None = None
+    elected: dict[str, Count]
+    role_changes: Count
     not_finite: tuple[str, ...]
 
     @property

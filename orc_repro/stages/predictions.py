@@ -18,6 +18,7 @@ from orc_repro.cells import Study
 from orc_repro.errors import UserError, one_line
 from orc_repro.files import write_json
 from orc_repro.project import RESULTS, WEIGHTS
+from orc_repro.ranges import Images
 from orc_repro.report.results import Result
 from orc_repro.stages.evaluate import evaluate_cell
 from orc_repro.stages.place import take_place
@@ -43,7 +44,7 @@ class Predictions(Strict):
     cell: str
     weights_digest: str
     network: str
-    images: int
+    images: Images
     dataset_sha256: str
     classes: str
 

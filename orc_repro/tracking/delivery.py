@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from orc_repro.config import Tracking
 from orc_repro.errors import UserError
 from orc_repro.files import read_file, write_json
 from orc_repro.fingerprint import file_digest
+from orc_repro.ranges import Count, Milliseconds
 from orc_repro.tracking.description import Description
 from orc_repro.tracking.entries import find_or_create, row_run
 from orc_repro.tracking.keys import wanted_keys
@@ -47,10 +48,10 @@ class Delivered(Strict):
     attempt: str
     run_id: str = ""
     parent_id: str = ""
-    metrics: NonNegativeInt = 0
-    roles: NonNegativeInt = 0
+    metrics: Count = 0
+    roles: Count = 0
     artifacts_sent: bool = False
-    ended_ms: NonNegativeInt = 0
+    ended_ms: Milliseconds = 0
     finals: str = ""
     shown: dict[str, str] = Field(default_factory=dict)
     removed: bool = False

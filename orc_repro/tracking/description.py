@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from orc_repro.config import AnyMethod, Group, Recipe
 from orc_repro.project import REPORTS, RESULTS
+from orc_repro.ranges import Count, Epochs, Milliseconds
 from orc_repro.validation import Name, Strict
 
 NOT_USED = "n/a"
@@ -39,15 +40,15 @@ class Description(Strict):
     row: str
     row_name: str
     run_name: str
-    epochs: int
+    epochs: Epochs
     students: tuple[str, ...]
     params: dict[str, str]
     tags: dict[str, str]
     experiment_before: str = ""
     recipe: str = ""
     command: str = ""
-    images: dict[str, int] = Field(default_factory=dict)
-    started_ms: int = 0
+    images: dict[str, Count] = Field(default_factory=dict)
+    started_ms: Milliseconds = 0
 
 
 def chain_of(group: Group) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from orc_repro.ranges import Measured, Milliseconds
 from orc_repro.validation import Strict, read_json
 
 OUTCOME = "outcome.json"
@@ -22,8 +23,8 @@ class Outcome(Strict):
 
     status: Literal["FINISHED", "FAILED", "KILLED"]
     reason: str
-    ended_ms: int
-    figures: dict[str, float]
+    ended_ms: Milliseconds
+    figures: dict[str, Measured]
     weights_digest: str
     outputs: dict[str, str] = Field(default_factory=dict)
 

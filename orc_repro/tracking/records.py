@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from orc_repro.errors import UserError
 from orc_repro.files import open_file, read_file
+from orc_repro.ranges import Count, Epoch, Milliseconds
 from orc_repro.tracking.runlog import COMMITTED, METRICS, ROLES
 from orc_repro.validation import Strict
 
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 2**20
 _EVERY_BYTE = 2**63
-Int32 = Annotated[int, Field(ge=0, lt=2**31)]
-Int64 = Annotated[int, Field(ge=0, lt=2**63)]
-_COMMITTED = TypeAdapter(dict[str, Int64])
+_COMMITTED = TypeAdapter(dict[str, Count])
 
 
 class MetricsRecord(Strict):
@@ -29,8 +28,8 @@ class MetricsRecord(Strict):
 
     model_config = ConfigDict(allow_inf_nan=True)
 
-    time_ms: Int64
-    epoch: Int32
+    time_ms: Milliseconds
+    epoch: Epoch
     values: dict[str, float]
 
 
@@ -39,9 +38,9 @@ class RoleRecord(Strict):
 
     model_config = ConfigDict(allow_inf_nan=True)
 
-    time_ms: Int64
-    epoch: Int32
-    step: Int64
+    time_ms: Milliseconds
+    epoch: Epoch
+    step: Count
     left: tuple[str, ...]
     came: tuple[str, ...]
     teachers: tuple[str, ...]

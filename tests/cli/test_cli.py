@@ -50,7 +50,7 @@ def edit(project: Path, old: str, new: str) -> None:
     [
         ("  enabled: true", "  enabledd: true", "unknown key tracking.enabledd"),
         ("margin: 0.0", "margin: wide", "methods.orc.promotion.margin is 'wide'"),
-        ("temperature: 4.0", "temperature: 0", "temperature is 0; it must be greater than 0"),
+        ("temperature: 4.0", "temperature: 0", "temperature is 0; it must be at least 0.01"),
         ("top_k: 1", "top_k: 9", "top_k is 9; group"),
         ("pivot: resnet20", "pivot: resnet21", "unknown network 'resnet21'"),
     ],
