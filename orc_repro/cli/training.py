@@ -20,6 +20,7 @@ from orc_repro.cli.options import (
 )
 from orc_repro.config import load_params
 from orc_repro.errors import UserError
+from orc_repro.memory import refuse_more_than_bearable
 from orc_repro.ranges import LARGEST_BATCH, MOST_IMAGES, MOST_PROCESSES
 
 
@@ -115,7 +116,10 @@ def _runs_side_by_side(processes: int | None, device: str) -> bool:
     from orc_repro.processes.launch import run_side_by_side
 
     wanted = load_params().train
-    count = wanted.processes if processes is None else processes
+    count, name = processes, "--processes"
+    if count is None:
+        count, name = wanted.processes, "params.yaml's train.processes"
+    refuse_more_than_bearable(count, name)
     return run_side_by_side(count, wanted.max_restarts, device, sys.argv[1:])
 
 
@@ -131,6 +135,7 @@ def search_command(
     from orc_repro.search.answer import answer
     from orc_repro.search.work import Worker, work_side_by_side
 
+    refuse_more_than_bearable(workers, "--workers")
     one = Worker(search, device)  # whatever is wrong is found before anything is started
     if workers == 1 or worker:
         one.run()

@@ -13,6 +13,7 @@ from orc_repro.cli.completion import cells
 from orc_repro.cli.options import DeviceOption, RunOption, StatusArgument, StudiesOption
 from orc_repro.config import load_params
 from orc_repro.errors import UserError, one_line
+from orc_repro.memory import refuse_more_than_bearable
 from orc_repro.ranges import MOST_PROCESSES
 
 MINUTES = 0.01, 10_000_000
@@ -39,6 +40,7 @@ def run_command(
     from orc_repro.stages.prepare import refresh_listings
     from orc_repro.stages.workers import run_side_by_side
 
+    refuse_more_than_bearable(workers, "--workers")
     jobs = jobs_of(study)
     named = find_jobs(jobs, targets) if targets else ends_of(jobs)
     refresh_listings(load_study(study).params, with_all_before(named, jobs))

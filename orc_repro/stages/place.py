@@ -8,6 +8,7 @@ import torch
 
 from orc_repro.config import Recipe
 from orc_repro.instructions import is_portable, use_portable
+from orc_repro.memory import refuse_more_than_bearable
 from orc_repro.training.device import pick_device, set_up
 
 
@@ -15,8 +16,9 @@ def take_place(device: str, recipe: Recipe) -> torch.device:
     """Pick the device, and set threads, determinism and instructions as the recipe has them.
 
     Raises:
-        UserError: see ``pick_device``.
+        UserError: see ``pick_device``; also if the recipe has far more threads than processors.
     """
+    refuse_more_than_bearable(recipe.cpu_threads, "the recipe's cpu_threads")
     place = pick_device(device)
     if is_portable(recipe) and not use_portable():
         print(

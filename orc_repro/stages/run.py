@@ -23,7 +23,7 @@ from orc_repro.errors import Interrupted, NotWorthwhile, UserError
 from orc_repro.files import remove_partials, write_json
 from orc_repro.fingerprint import file_digest
 from orc_repro.interruption import Interruption
-from orc_repro.memory import is_out_of_memory
+from orc_repro.memory import is_out_of_memory, refuse_more_than_bearable
 from orc_repro.processes.group import ALONE, Processes
 from orc_repro.progress import Progress
 from orc_repro.project import PREPARED, run_folder
@@ -70,6 +70,7 @@ def open_split(
     if isinstance(manifest, PhotoManifest):
         from orc_repro.data.photo_split import open_photos  # here: loads torchvision
 
+        refuse_more_than_bearable(params.loader.workers, "params.yaml's loader.workers")
         return open_photos(params, split, manifest, recipe, device)
     images, labels = load_split(PREPARED / dataset, split, manifest)
     augmentation = Augmentation(recipe.augmentation.crop_padding, recipe.augmentation.flip)
