@@ -16,6 +16,7 @@ from orc_repro.ranges import range_in_words
 Model = TypeVar("Model", bound=BaseModel)
 
 LONGEST_NAME = 128
+LARGEST_JSON = 256 * 2**20
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 # A name that becomes a part of a path: it cannot lead anywhere else.
 Name = Annotated[str, Field(pattern=_NAME, max_length=LONGEST_NAME)]
@@ -60,7 +61,7 @@ def read_json(model: type[Model], path: Path) -> Model:
         UserError: it cannot be read, is damaged, or has another form.
     """
     try:
-        return model.model_validate_json(read_file(path))
+        return model.model_validate_json(read_file(path, LARGEST_JSON))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     except ValidationError as error:

@@ -26,6 +26,7 @@ from orc_repro.report.markdown import interval, spread
 from orc_repro.report.results import History, read_result
 from orc_repro.report.tables import Comparison, comparisons
 from orc_repro.stages.roles import read_roles
+from orc_repro.tracking.role_file import Extent
 from orc_repro.validation import parse, read_json
 from orc_repro.yaml_files import read_yaml
 
@@ -142,12 +143,13 @@ def role_log(key: str, cell: Cell, history: History, params: Params) -> RoleLog:
     Raises:
         UserError: they are not on this machine, or the file is damaged.
     """
-    students = params.groups[cell.group].students
+    students, epochs = params.groups[cell.group].students, len(history.epochs)
+    steps_per_epoch = history.training_images // params.recipes[cell.recipe].batch_size
     return RoleLog(
-        changes=read_roles(key),
+        changes=read_roles(key, Extent(students, epochs, epochs * steps_per_epoch)),
         students=students,
-        epochs=len(history.epochs),
-        steps_per_epoch=history.training_images // params.recipes[cell.recipe].batch_size,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
         validation=[
             {
                 name: value

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from orc_repro.errors import UserError
 from orc_repro.files import open_file, read_file
 from orc_repro.ranges import Count, Epoch, Milliseconds
+from orc_repro.tracking.role_file import NAMES, as_table
 from orc_repro.tracking.runlog import COMMITTED, METRICS, ROLES
 from orc_repro.validation import Strict
 
@@ -132,18 +133,10 @@ def role_table(folder: Path, students: tuple[str, ...]) -> pd.DataFrame:
     (names joined by ``+``, empty for nobody), and ``score/<student>`` of every candidate (lowest
     won, NaN for a loss that is not finite).
     """
-    import pandas as pd  # here: three quarters of a second that only this needs
-
     rows = roles_log(folder).all()
-    table = pd.DataFrame(
-        {
-            "epoch": pd.array([row.epoch for row in rows], dtype="int32"),
-            "step": pd.array([row.step for row in rows], dtype="int64"),
-        }
+    return as_table(
+        [row.epoch for row in rows],
+        [row.step for row in rows],
+        {name: ["+".join(getattr(row, name)) for row in rows] for name in NAMES},
+        {name: [row.scores.get(name, float("nan")) for row in rows] for name in students},
     )
-    for column in ("left", "came", "teachers"):
-        table[column] = pd.array(["+".join(getattr(row, column)) for row in rows], dtype="string")
-    for name in students:
-        values = [row.scores.get(name, float("nan")) for row in rows]
-        table[f"score/{name}"] = pd.array(values, dtype="float64")
-    return table
