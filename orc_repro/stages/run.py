@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +18,7 @@ from orc_repro.data.photo_manifest import PhotoManifest, load_any_manifest
 from orc_repro.data.prepared import load_split
 from orc_repro.data.split import Split
 from orc_repro.distill import Method
-from orc_repro.errors import Interrupted, NotWorthwhile, UserError
+from orc_repro.errors import Interrupted, NotWorthwhile, UserError, say
 from orc_repro.files import remove_partials, write_json
 from orc_repro.fingerprint import file_digest
 from orc_repro.interruption import Interruption
@@ -311,4 +310,4 @@ class Run:
 
 def _warn(problem: str | None) -> None:
     if problem:
-        print(f"warning: {problem}", file=sys.stderr)
+        say("warning", problem)

@@ -7,7 +7,6 @@ one of two equal points, so a batch that is sent twice arrives once.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from orc_repro.config import Tracking
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, say
 from orc_repro.files import read_file, write_json
 from orc_repro.fingerprint import file_digest
 from orc_repro.ranges import Count, Milliseconds
@@ -108,7 +107,7 @@ class Delivery:
         removed = not active
         if removed and not self._state.removed:
             what = f"the run of {self.description.cell} was deleted in {self._store}"
-            print(f"note: {what}; nothing more is sent, unless it is restored", file=sys.stderr)
+            say("note", f"{what}; nothing more is sent, unless it is restored")
         if removed is not self._state.removed:
             self._save(removed=removed)
         if removed:

@@ -135,3 +135,24 @@ def test_the_version_names_what_it_stands_on() -> None:
     assert shown.stdout.startswith(f"orc-repro {__version__}: Python {platform.python_version()}, ")
     for name in ("torch", "mlflow", "dvc", "optuna"):
         assert f"{name} {version(name)}" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "a\nb"),
+        ("train", "a\r\nb", "--study", "default"),
+        ("search", "nowhere\n\x1b[2Jx"),
+        ("prepare", "x\ny"),
+        ("import", "nowhere\nx"),
+        ("roles", "a\u2028b"),
+        ("register", "no\nstudy"),
+        ("train", "CELL", "--device", "cuda:\n9"),
+    ],
+)
+def test_an_argument_with_a_line_break_makes_no_second_line(
+    words: tuple[str, ...], project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = next(key for key in _keys() if "-ce-" in key)
+    sentence = run(capsys, *(word.replace("CELL", cell) for word in words))
+    assert "\x1b" not in sentence and "\u2028" not in sentence
