@@ -7,7 +7,7 @@ import sys
 from signal import Signals
 
 LONGEST = 500
-LONGEST_SENTENCE = 4000
+LONGEST_SENTENCE = 1500
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:

@@ -10,6 +10,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from orc_repro.errors import UserError
 from orc_repro.memory import fits_into_memory
 
 PARTIAL = ".partial"
@@ -39,6 +40,20 @@ def read_file(path: Path, largest: int | None = None) -> bytes:
         if largest is not None and size > largest:
             raise OSError(f"it has {size} bytes, more than {largest}")
         return file.read()
+
+
+def read_text(path: Path) -> str:
+    """Read a text that was written by this project, and may have been damaged since.
+
+    Raises:
+        UserError: it cannot be read, or is no text.
+    """
+    try:
+        return read_file(path).decode("utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is damaged: it is no UTF-8") from None
 
 
 def refuse_packed(file: BinaryIO) -> None:

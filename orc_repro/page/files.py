@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from orc_repro.cells import Cell, Cells
 from orc_repro.config import Params, load_params
 from orc_repro.errors import UserError
-from orc_repro.files import write_atomically
+from orc_repro.files import read_text, write_atomically
 from orc_repro.page import drawing
 from orc_repro.page.class_figures import class_figure, class_frame
 from orc_repro.page.cost import Cost, cost_figure, costs
@@ -25,6 +25,7 @@ from orc_repro.project import REPORTS, ROLES, evaluated, trained
 from orc_repro.report.markdown import interval, spread
 from orc_repro.report.results import History, read_result
 from orc_repro.report.tables import Comparison, comparisons
+from orc_repro.stages import runs_table
 from orc_repro.stages.roles import read_roles
 from orc_repro.tracking.role_file import Extent
 from orc_repro.validation import parse, read_json
@@ -60,13 +61,8 @@ def read_studies(root: Path = Path("studies")) -> list[Studied]:
 
 
 def read_runs() -> Runs:
-    """The runs that ``runs.csv`` tells of."""
-    path = REPORTS / "runs.csv"
-    if not path.exists():
-        return {}
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    return {str(row["fingerprint"]): {str(k): v for k, v in row.items()}
-            for row in table.to_dict("records")}  # fmt: skip
+    """Read the runs that ``runs.csv`` tells of."""
+    return runs_table.read_runs(REPORTS / "runs.csv")
 
 
 def role_files(key: str, cell: Cell) -> tuple[Path, Path]:
@@ -218,5 +214,5 @@ def is_of_the_run(files: tuple[Path, Path], key: str, cell: Cell) -> bool:
     if not numbers.exists():
         return False
     fingerprint = read_json(History, history).fingerprint
-    drawn_from = drawing.source(fingerprint, numbers.read_text(encoding="utf-8"))
+    drawn_from = drawing.source(fingerprint, read_text(numbers))
     return drawing.is_drawn_from(picture, drawn_from)

@@ -10,6 +10,7 @@ from xml.etree.ElementTree import ParseError
 from markupsafe import Markup
 
 from orc_repro.errors import UserError
+from orc_repro.files import read_text
 from orc_repro.page.files import Studied, class_files, cost_file, role_files
 from orc_repro.page.vectors import Vectors
 from orc_repro.project import REPORTS, reports
@@ -51,7 +52,7 @@ class Pictures:
         if not path.exists() or path in self._seen:
             return
         self._seen.add(path)
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         try:
             svg, length = self.vectors.inline(text, caption, self._room)
         except ParseError as error:

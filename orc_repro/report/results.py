@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from pydantic import model_validator
+
 from orc_repro.ranges import Count, Epoch, Epochs, Images, Measured, Percent, Processes, Seed
 from orc_repro.validation import Strict, read_json
 
@@ -95,6 +97,12 @@ class Result(Strict):
     elected: dict[str, Count]
     role_changes: Count
     not_finite: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _target_is_a_network(self) -> Result:
+        if self.target_name not in self.networks:
+            raise ValueError(f"networks has no target '{self.target_name}'")
+        return self
 
     @property
     def target(self) -> NetworkResult:

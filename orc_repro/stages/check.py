@@ -15,6 +15,7 @@ from pathlib import Path
 from orc_repro.cells import Cells
 from orc_repro.config import load_params
 from orc_repro.errors import UserError
+from orc_repro.files import read_text
 from orc_repro.page.build import check_page
 from orc_repro.pipelines import pipeline_of, pipeline_text
 from orc_repro.plan import planned
@@ -62,7 +63,7 @@ def _check_declared(folder: Path, declared: Cells) -> None:
     if parse(Cells, read_yaml(written), str(written)) != declared:
         raise UserError(f"{written} is not what is declared; `orc-repro plan` writes it")
     pipeline = pipeline_of(folder)
-    if not pipeline.read_text(encoding="utf-8").endswith(pipeline_text(folder, declared)):
+    if not read_text(pipeline).endswith(pipeline_text(folder, declared)):
         raise UserError(f"{pipeline} is not what is declared; `orc-repro plan` writes it")
     if (folder / "study.yaml").exists():
         _check_report(folder)

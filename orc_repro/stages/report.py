@@ -22,7 +22,7 @@ from orc_repro.report.paper import Paper, PaperColumns, paper_columns
 from orc_repro.report.paper_markdown import paper_rows, paper_table
 from orc_repro.report.results import History, Result, read_result, read_results
 from orc_repro.report.tables import Comparison, comparisons, method_rows, network_rows
-from orc_repro.stages.runs_table import write_runs
+from orc_repro.stages.runs_table import read_runs, write_runs
 from orc_repro.tracking.delivery import deliver
 from orc_repro.validation import parse, read_json
 from orc_repro.yaml_files import read_yaml
@@ -72,8 +72,7 @@ def _beside_published(paper: Paper, table: list[Comparison]) -> PaperColumns:
     params = load_params()
     found = [result for c in table for row in c.rows for result in row.results.values()]
     counts = {result.dataset: {r.training_images for r in found} for result in found}
-    runs = REPORTS / "runs.csv"
-    known = pd.read_csv(runs, dtype=str, keep_default_na=False) if runs.exists() else None
+    runs = read_runs(REPORTS / "runs.csv")
     return paper_columns(
         paper,
         load_tables(),
@@ -81,7 +80,7 @@ def _beside_published(paper: Paper, table: list[Comparison]) -> PaperColumns:
         networks={c.group: _networks_of(params, c.group, paper) for c in table},
         recipes=params.recipes,
         training_images={d: n.pop() if len(n) == 1 else None for d, n in counts.items()},
-        runs={} if known is None else dict(zip(known["fingerprint"], known["run_id"], strict=True)),
+        runs={fingerprint: row["run_id"] for fingerprint, row in runs.items()},
     )
 
 

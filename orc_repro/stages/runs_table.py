@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 from filelock import FileLock
 
 from orc_repro.errors import UserError, one_line, say
-from orc_repro.files import write_atomically
+from orc_repro.files import read_text, write_atomically
 from orc_repro.project import REPORTS, run_folder, scratch
 from orc_repro.report.results import History, Result
 from orc_repro.tracking.delivery import read_delivered
@@ -31,7 +32,7 @@ def write_runs(made: Sequence[Result | History], path: Path) -> None:
         UserError: the table that is there is damaged.
     """
     with _lock():
-        known = _read(path)
+        known = read_runs(path)
         rows = [_run(one.cell, one.fingerprint) or known.get(one.fingerprint) for one in made]
         _write([row for row in rows if row], path)
 
@@ -48,7 +49,7 @@ def note_run(summary: Path, path: Path = REPORTS / "runs.csv") -> None:
         if row is None:
             return
         with _lock():
-            known = _read(path)
+            known = read_runs(path)
             if known.get(made.fingerprint) != row:
                 _write((known | {made.fingerprint: row}).values(), path)
     except (UserError, OSError) as error:
@@ -60,16 +61,22 @@ def _lock() -> FileLock:
     return FileLock(scratch() / "runs.csv.lock")
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
+def read_runs(path: Path) -> dict[str, dict[str, str]]:
+    """Read the rows of ``runs.csv`` by fingerprint; none where there is no such file.
+
+    Raises:
+        UserError: it is damaged.
+    """
     if not path.exists():
         return {}
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(io.StringIO(read_text(path)), dtype=str, keep_default_na=False)
     except ValueError as error:  # pandas' own errors are such
         raise UserError(f"{path} is damaged: {one_line(str(error))}") from None
     if "fingerprint" not in table:
         raise UserError(f"{path} is damaged: it has no column 'fingerprint'")
-    return {str(row["fingerprint"]): dict(row) for _, row in table.iterrows()}
+    rows = table.reindex(columns=list(RUN_COLUMNS), fill_value="").to_dict("records")
+    return {str(row["fingerprint"]): {str(k): str(v) for k, v in row.items()} for row in rows}
 
 
 def _write(rows: Iterable[dict[str, Any]], path: Path) -> None:

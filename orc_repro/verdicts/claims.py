@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from orc_repro.config import Params
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, one_line
 from orc_repro.ranges import Seed
 from orc_repro.validation import Strict, parse
 from orc_repro.yaml_files import read_yaml
@@ -141,5 +141,5 @@ def load_claims(params: Params, path: Path = CLAIMS) -> Claims:
     }
     for what, (declared, named) in known.items():
         for name in sorted(named - set(declared)):
-            raise UserError(f"{path}: params.yaml has no {what} '{name}'")
+            raise UserError(f"{path}: params.yaml has no {what} '{one_line(name)}'")
     return found
