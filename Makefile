@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: install repro table test tables-small scaled-data soak bench bench-gpu lint types check ui clean
+.PHONY: install repro table test tables-small scaled-data soak fuzz bench bench-gpu lint types check ui clean
 
 install: $(VENV)/installed
 
@@ -37,6 +37,9 @@ scaled-data: install ## the images of reports/protocol.md, from CIFAR in data/ra
 
 soak: install ## runs killed KILLS times in all, wherever; they must come out the same (20 minutes)
 	ORC_KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -s tests/reliability/test_kills.py
+
+fuzz: install ## spoil the files of every reader for SECONDS (60); SEED repeats a run
+	$(BIN)/python -m tests.hostile.fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 bench: install ## beside a peer-style loop, as ratios; PEER=folder adds a checkout of RepDistiller
 	$(BIN)/python -m benchmarks.checkpoint

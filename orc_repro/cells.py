@@ -10,12 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import NonNegativeInt
-
 from orc_repro.config import AnyMethod, Group, OrcConfig, Params, Recipe, load_params
 from orc_repro.errors import UserError, one_line
 from orc_repro.given.declaration import GivenWeights
 from orc_repro.project import POOLS
+from orc_repro.ranges import Seed
 from orc_repro.validation import Name, Strict, parse
 from orc_repro.yaml_files import read_yaml
 
@@ -39,7 +38,7 @@ class Pivot(Strict):
     dataset: str
     network: Name
     recipe: str
-    seed: NonNegativeInt
+    seed: Seed
     weights: GivenWeights | None = None
 
 
@@ -56,7 +55,7 @@ class Assistant(Strict):
     network: Name
     method: str
     recipe: str
-    seed: NonNegativeInt
+    seed: Seed
     teachers: dict[Name, str]
     starts_from: str
 
@@ -74,7 +73,7 @@ class Cell(Strict):
     group: str
     method: str
     recipe: str
-    seed: NonNegativeInt
+    seed: Seed
     teachers: dict[Name, str]
     starts_from: str
 

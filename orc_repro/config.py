@@ -9,9 +9,9 @@ key, a wrong type or a value out of range stops at once. Why each value is what 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field
 
 from orc_repro.data_config import (
     CifarData,
@@ -35,6 +35,7 @@ from orc_repro.method_config import (
     OrcConfig,
     TakdConfig,
 )
+from orc_repro.ranges import MOST_PROCESSES, Processes, Seconds
 from orc_repro.recipe_config import AugmentationConfig, Recipe, Sgd, StepSchedule
 from orc_repro.validation import Key, Strict, parse
 from orc_repro.yaml_files import read_yaml
@@ -81,7 +82,7 @@ class Tracking(Strict):
 
     enabled: bool
     role_changes: Literal["all", "none"]
-    system_metrics_every_seconds: PositiveFloat | None = None
+    system_metrics_every_seconds: Annotated[Seconds, Field(ge=0.1)] | None = None
 
 
 class CheckpointConfig(Strict):
@@ -91,7 +92,7 @@ class CheckpointConfig(Strict):
     it: a run that was cut anywhere ends with the same bits.
     """
 
-    every_seconds: NonNegativeFloat
+    every_seconds: Seconds
 
 
 class TrainConfig(Strict):
@@ -102,8 +103,8 @@ class TrainConfig(Strict):
     another number of processes than it began with.
     """
 
-    processes: PositiveInt
-    max_restarts: NonNegativeInt
+    processes: Processes
+    max_restarts: Annotated[int, Field(ge=0, le=1000)]
 
 
 class LoaderConfig(Strict):
@@ -113,8 +114,8 @@ class LoaderConfig(Strict):
     processor that this process may use. ``prefetch_batches``: how many each of them is ahead.
     """
 
-    workers: NonNegativeInt | None
-    prefetch_batches: PositiveInt
+    workers: Annotated[int, Field(ge=0, le=MOST_PROCESSES)] | None
+    prefetch_batches: Annotated[int, Field(ge=1, le=1000)]
 
 
 class Params(Strict):

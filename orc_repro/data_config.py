@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
+from orc_repro.ranges import Classes, InnerFraction, InnerPart, Pixels, Ratio, Seed, Spread
 from orc_repro.validation import Strict
-
-InnerFraction = Annotated[float, Field(gt=0, lt=1)]
-InnerPart = Annotated[float, Field(gt=0, le=1)]
 
 
 class DigitsData(Strict):
@@ -18,7 +16,7 @@ class DigitsData(Strict):
     source: Literal["digits"]
     test_fraction: InnerFraction
     validation_fraction: InnerFraction
-    split_seed: NonNegativeInt
+    split_seed: Seed
 
 
 class CifarData(Strict):
@@ -28,7 +26,7 @@ class CifarData(Strict):
     root: str
     download: bool
     validation_fraction: InnerFraction
-    split_seed: NonNegativeInt
+    split_seed: Seed
 
 
 class FolderData(Strict):
@@ -37,14 +35,14 @@ class FolderData(Strict):
     source: Literal["folder"]
     root: str
     validation_fraction: InnerFraction
-    split_seed: NonNegativeInt
+    split_seed: Seed
 
 
 class Shards(Strict):
     """Images stored once below ``root``, their shorter side at most ``side`` pixels."""
 
     root: str
-    side: PositiveInt
+    side: Pixels
 
 
 class ImagenetData(Strict):
@@ -60,17 +58,17 @@ class ImagenetData(Strict):
 
     source: Literal["imagenet"]
     root: str
-    classes: Annotated[int, Field(ge=2)]
+    classes: Classes
     validation_fraction: InnerFraction
-    split_seed: NonNegativeInt
+    split_seed: Seed
     form: Literal["folder", "shards"]
     shards: Shards
-    resize: PositiveInt
-    crop: PositiveInt
+    resize: Pixels
+    crop: Pixels
     crop_area: tuple[InnerPart, InnerPart] = Field(strict=False)
-    crop_ratio: tuple[PositiveFloat, PositiveFloat] = Field(strict=False)
+    crop_ratio: tuple[Ratio, Ratio] = Field(strict=False)
     mean: tuple[InnerFraction, InnerFraction, InnerFraction] = Field(strict=False)
-    std: tuple[InnerFraction, InnerFraction, InnerFraction] = Field(strict=False)
+    std: tuple[Spread, Spread, Spread] = Field(strict=False)
 
     @model_validator(mode="after")
     def _sides_and_ranges_agree(self) -> ImagenetData:

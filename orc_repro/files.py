@@ -6,11 +6,13 @@ import contextlib
 import json
 import os
 import uuid
+import zipfile
 from collections.abc import Iterable, Iterator
 from glob import escape
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from orc_repro.errors import UserError
 from orc_repro.memory import fits_into_memory
 
 PARTIAL = ".partial"
@@ -27,12 +29,53 @@ def open_file(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def read_file(path: Path) -> bytes:
-    """All of a file that fits into memory; see :func:`open_file`."""
+def read_file(path: Path, largest: int | None = None) -> bytes:
+    """Read all of a file that fits into memory; see :func:`open_file`.
+
+    Raises:
+        OSError: it cannot be read, or has more than ``largest`` bytes.
+    """
     with open_file(path) as file:
-        if not fits_into_memory(os.fstat(file.fileno()).st_size):
+        size = os.fstat(file.fileno()).st_size
+        if not fits_into_memory(size):
             raise OSError("it is larger than the memory of this machine")
+        if largest is not None and size > largest:
+            raise OSError(f"it has {size} bytes, more than {largest}")
         return file.read()
+
+
+def read_text(path: Path) -> str:
+    """Read a text that was written by this project, and may have been damaged since.
+
+    Raises:
+        UserError: it cannot be read, or is no text.
+    """
+    try:
+        return read_file(path).decode("utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is damaged: it is no UTF-8") from None
+
+
+def refuse_packed(file: BinaryIO) -> None:
+    """Refuse an archive whose members are compressed: unpacked, a small one may fill the memory.
+
+    Raises:
+        ValueError: it is such an archive, which torch does not write, or a damaged one.
+    """
+    size = os.fstat(file.fileno()).st_size
+    if zipfile.is_zipfile(file):
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+        except Exception as error:  # a damaged one is met with many an exception
+            raise ValueError(f"it is a damaged archive: {type(error).__name__}") from None
+        if sum(member.file_size for member in members) > size or any(
+            member.compress_type != zipfile.ZIP_STORED for member in members
+        ):
+            raise ValueError("it is packed, as torch's own files are not")
+    file.seek(0)
 
 
 def write_atomically(path: Path, *parts: bytes | memoryview) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import Field
 
+from orc_repro.ranges import Concentration, Decay, Fraction, RateOrNone, Temperature, Weight
 from orc_repro.validation import Strict
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class CeConfig(Strict):
@@ -21,7 +20,7 @@ class KdConfig(Strict):
     """The target taught by the frozen pivot: (1-beta) CE + beta T^2 KL (Hinton et al., 2015)."""
 
     kind: Literal["kd"]
-    temperature: PositiveFloat
+    temperature: Temperature
     beta: Fraction
 
 
@@ -29,7 +28,7 @@ class Ranking(Strict):
     """How the students are compared before a promotion."""
 
     criterion: Literal["loss", "accuracy", "improvement"]
-    smoothing: Annotated[float, Field(ge=0, lt=1)]
+    smoothing: Decay
     batch_norm: Literal["train", "eval"]
 
 
@@ -41,8 +40,8 @@ class Promotion(Strict):
     """
 
     rule: Literal["elected", "deepest", "shallowest", "random"]
-    top_k: NonNegativeInt
-    margin: NonNegativeFloat
+    top_k: Annotated[int, Field(ge=0, le=100)]
+    margin: Weight
     min_accuracy: Fraction
 
 
@@ -61,7 +60,7 @@ class Feedback(Strict):
 class MixUp(Strict):
     """lambda ~ Beta(alpha, alpha), one a batch or one a sample (Zhang et al., 2018)."""
 
-    alpha: PositiveFloat
+    alpha: Concentration
     draw_per: Literal["batch", "sample"]
 
 
@@ -69,7 +68,7 @@ class Intensive(Strict):
     """What the pivot learns from, and its learning rate relative to the group's schedule."""
 
     material: Literal["mixed_feedback", "feedback", "mixed_random", "none"]
-    pivot_lr_scale: NonNegativeFloat
+    pivot_lr_scale: RateOrNone
 
 
 class Teaching(Strict):
@@ -86,7 +85,7 @@ class OrcConfig(Strict):
     """Online role change (``docs/method.md``)."""
 
     kind: Literal["orc"]
-    temperature: PositiveFloat
+    temperature: Temperature
     beta: Fraction
     ranking: Ranking
     promotion: Promotion
@@ -100,7 +99,7 @@ class TakdConfig(Strict):
     """A chain: the target taught by the smallest assistant, each by the next larger network."""
 
     kind: Literal["takd"]
-    temperature: PositiveFloat
+    temperature: Temperature
     beta: Fraction
 
 
@@ -111,7 +110,7 @@ class DgkdConfig(Strict):
     """
 
     kind: Literal["dgkd"]
-    temperature: PositiveFloat
+    temperature: Temperature
     beta: Fraction
     drop_probability: Fraction
 
@@ -121,10 +120,10 @@ class FeatureConfig(Strict):
 
     kind: Literal["feature"]
     loss: Literal["fitnet", "at", "vid", "rkd", "pkt"]
-    weight: NonNegativeFloat
-    ce_weight: NonNegativeFloat
-    kd_weight: NonNegativeFloat
-    temperature: PositiveFloat
+    weight: Weight
+    ce_weight: Weight
+    kd_weight: Weight
+    temperature: Temperature
 
 
 class DmlConfig(Strict):
@@ -135,8 +134,8 @@ class DmlConfig(Strict):
 
     kind: Literal["dml"]
     members: Literal["students", "group"]
-    temperature: PositiveFloat
-    weight: NonNegativeFloat
+    temperature: Temperature
+    weight: Weight
     order: Literal["sequential", "simultaneous"]
 
 
@@ -149,17 +148,17 @@ class KdclConfig(Strict):
     kind: Literal["kdcl"]
     members: Literal["students", "group"]
     ensemble: Literal["naive", "linear", "minlogit", "general"]
-    temperature: PositiveFloat
-    weight: NonNegativeFloat
+    temperature: Temperature
+    weight: Weight
 
 
 class OneConfig(Strict):
     """On-the-fly native ensemble: branches of the target on a shared trunk, and a gate."""
 
     kind: Literal["one"]
-    branches: Annotated[int, Field(ge=2)]
-    temperature: PositiveFloat
-    weight: NonNegativeFloat
+    branches: Annotated[int, Field(ge=2, le=100)]
+    temperature: Temperature
+    weight: Weight
 
 
 AnyMethod = (

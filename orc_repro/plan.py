@@ -14,7 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Field, model_validator
 
 from orc_repro.cells import Assistant, Cell, Cells, Dataset, Pivot, Study
 from orc_repro.config import FolderData, Group, ImagenetData, Params, load_params
@@ -23,6 +23,7 @@ from orc_repro.given.declaration import GivenWeights
 from orc_repro.pipelines import header_of, pipeline_of, write_pipeline
 from orc_repro.pools import add, into_pools, left_behind, refuse_shared_stages, remove
 from orc_repro.project import ASSISTANTS, DEFAULT, LISTINGS, PIVOTS, POOLS, PREPARED
+from orc_repro.ranges import Seed
 from orc_repro.report.paper import Paper
 from orc_repro.validation import LONGEST_NAME, Strict, is_name, parse
 from orc_repro.yaml_files import read_yaml, write_yaml
@@ -32,7 +33,7 @@ class PivotDeclaration(Strict):
     """How a row's pivot and assistants are trained beforehand; or where the pivot comes from."""
 
     recipe: str
-    seed: NonNegativeInt
+    seed: Seed
     weights: GivenWeights | None = None
 
 
@@ -48,7 +49,7 @@ class Row(Strict):
     recipe: str
     pivot: PivotDeclaration
     methods: tuple[str, ...] = Field(min_length=1, strict=False)
-    seeds: tuple[NonNegativeInt, ...] = Field(min_length=1, strict=False)
+    seeds: tuple[Seed, ...] = Field(min_length=1, strict=False)
     assistants_by: dict[str, str] = Field(default_factory=dict)
 
 

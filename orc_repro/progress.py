@@ -10,6 +10,8 @@ from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemai
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from orc_repro.errors import sentence
+
 LINE_EVERY_S = 10.0
 STEPS_EVERY_S = 60.0  # within an epoch; there is a line after each in any case
 SHOWN_EVERY_S = 0.1
@@ -71,9 +73,9 @@ class Progress:
         self._done, self._pending = (epoch + 1) * self._steps, 0
         self._print(figures)
 
-    def warn(self, sentence: str) -> None:
+    def warn(self, text: str) -> None:
         """Show a warning above the bar."""
-        self._console.print(f"warning: {sentence}", markup=False, highlight=False)
+        self._console.print(f"warning: {sentence(text)}", markup=False, highlight=False)
 
     def _advance(self) -> None:
         self._done += self._pending

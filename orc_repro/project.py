@@ -52,8 +52,8 @@ def dvc_cache() -> Path:
 def _dvc_cache(folder: Path) -> Path:
     where = "cache"
     try:
-        from dvc.config import Config  # type: ignore[import-untyped]
-        from dvc.exceptions import DvcException  # type: ignore[import-untyped]
+        from dvc.config import Config
+        from dvc.exceptions import DvcException
     except ImportError:  # a machine without DVC has the links that another one made
         return folder / where
     with suppress(DvcException):  # of a damaged file, which is DVC's to report

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from orc_repro.group_config import architecture_of
+from orc_repro.ranges import (
+    LARGEST_BATCH,
+    LARGEST_RATE,
+    Batch,
+    Decay,
+    Epochs,
+    Rate,
+    RateOrNone,
+    Threads,
+)
 from orc_repro.validation import Strict
 
 
 class Sgd(Strict):
     """Stochastic gradient descent; ``network_learning_rates`` overrides by architecture."""
 
-    learning_rate: PositiveFloat
-    network_learning_rates: dict[str, PositiveFloat]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: NonNegativeFloat
+    learning_rate: Rate
+    network_learning_rates: dict[str, Rate]
+    momentum: Decay
+    weight_decay: RateOrNone
     nesterov: bool
 
     @model_validator(mode="after")
@@ -40,8 +43,8 @@ class Sgd(Strict):
 class StepSchedule(Strict):
     """The learning rate is multiplied by ``factor`` at the start of each milestone epoch."""
 
-    milestones_epochs: tuple[PositiveInt, ...] = Field(strict=False)
-    factor: PositiveFloat
+    milestones_epochs: tuple[Epochs, ...] = Field(strict=False, max_length=100)
+    factor: Annotated[float, Field(gt=0, le=10)]
 
     @model_validator(mode="after")
     def _milestones_ascend(self) -> StepSchedule:
@@ -53,7 +56,7 @@ class StepSchedule(Strict):
 class AugmentationConfig(Strict):
     """Zero padding in pixels on each side before a random crop; horizontal flip or not."""
 
-    crop_padding: NonNegativeInt
+    crop_padding: Annotated[int, Field(ge=0, le=64)]
     flip: bool
 
 
@@ -70,8 +73,8 @@ class Recipe(Strict):
     batch norm sees a piece.
     """
 
-    epochs: PositiveInt
-    batch_size: Annotated[int, Field(ge=2)]
+    epochs: Epochs
+    batch_size: Batch
     optimizer: Sgd
     schedule: StepSchedule
     augmentation: AugmentationConfig
@@ -79,9 +82,20 @@ class Recipe(Strict):
     network_precisions: dict[str, Literal["fp32", "bf16"]]
     compile: Literal["off", "default", "graphs", "default+graphs"]
     batch_norm: Literal["process", "batch"]
-    pieces: PositiveInt
+    pieces: Annotated[int, Field(ge=1, le=LARGEST_BATCH)]
     deterministic: bool
-    cpu_threads: PositiveInt | None
+    cpu_threads: Threads | None
+
+    @model_validator(mode="after")
+    def _learning_rates_have_an_end(self) -> Recipe:
+        rates = (self.optimizer.learning_rate, *self.optimizer.network_learning_rates.values())
+        growth = max(1.0, self.schedule.factor ** len(self.schedule.milestones_epochs))
+        if max(rates) * growth > LARGEST_RATE:
+            raise ValueError(
+                f"the schedule takes the learning rate to {max(rates) * growth:g}; it must be"
+                f" {LARGEST_RATE:g} at most"
+            )
+        return self
 
     @property
     def as_written(self) -> Recipe:

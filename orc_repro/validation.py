@@ -11,10 +11,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from orc_repro.errors import UserError, one_line
 from orc_repro.files import read_file
+from orc_repro.ranges import range_in_words
 
 Model = TypeVar("Model", bound=BaseModel)
 
 LONGEST_NAME = 128
+LARGEST_JSON = 256 * 2**20
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 # A name that becomes a part of a path: it cannot lead anywhere else.
 Name = Annotated[str, Field(pattern=_NAME, max_length=LONGEST_NAME)]
@@ -28,11 +30,6 @@ def _without_dots(name: str) -> str:
 
 # A name in params.yaml.
 Key = Annotated[Name, AfterValidator(_without_dots)]
-
-Count = Annotated[int, Field(ge=0, lt=2**63)]
-Percent = Annotated[float, Field(ge=0, le=100)]
-# Milliseconds since 1970, up to the last year that a date can have.
-TimeMs = Annotated[int, Field(ge=0, lt=253_402_300_800_000)]
 
 _SHOWN = Repr()  # a value nested without end is shown to a certain depth
 _SHOWN.maxstring = _SHOWN.maxother = 80
@@ -49,7 +46,7 @@ def parse(model: type[Model], content: dict[str, Any], where: str) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{where}: {_findings(error, content)}") from None
+        raise UserError(f"{where}: {_findings(error, content, model)}") from None
 
 
 def is_name(text: str) -> bool:
@@ -64,23 +61,25 @@ def read_json(model: type[Model], path: Path) -> Model:
         UserError: it cannot be read, is damaged, or has another form.
     """
     try:
-        return model.model_validate_json(read_file(path))
+        return model.model_validate_json(read_file(path, LARGEST_JSON))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     except ValidationError as error:
-        raise UserError(f"{path}: {_findings(error, None)}") from None
+        raise UserError(f"{path}: {_findings(error, None, model)}") from None
 
 
-def _findings(error: ValidationError, content: dict[str, Any] | None) -> str:
+def _findings(
+    error: ValidationError, content: dict[str, Any] | None, model: type[BaseModel]
+) -> str:
     # An unknown key explains the missing one beside it, so it comes first.
     findings = sorted(
         error.errors(include_url=False), key=lambda finding: finding["type"] != "extra_forbidden"
     )
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-    return f"{_sentence(findings[0], content)}{more}"
+    return f"{_sentence(findings[0], content, model)}{more}"
 
 
-def _sentence(finding: Any, content: dict[str, Any] | None) -> str:
+def _sentence(finding: Any, content: dict[str, Any] | None, model: type[BaseModel]) -> str:
     # pydantic puts a union's discriminator value into the path; only keys of the file belong there.
     # Without the content (JSON, which has no such unions) the path is taken as it is.
     keys: list[str] = []
@@ -112,6 +111,10 @@ def _sentence(finding: Any, content: dict[str, Any] | None) -> str:
             return one_line(
                 f"{path} has {kind} '{context['tag']}'; it must be {context['expected_tags']}"
             )
+        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal" if (
+            words := range_in_words(model, finding["loc"])
+        ):
+            return one_line(f"{path} is {_SHOWN.repr(finding['input'])}; it must be {words}")
         case _:
             allowed = message.replace("Input should be", "it must be")
             return one_line(f"{path} is {_SHOWN.repr(finding['input'])}; {allowed}")

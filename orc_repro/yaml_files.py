@@ -7,9 +7,10 @@ refused before anything is built from it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from yaml.composer import Composer
@@ -178,6 +179,19 @@ class _LockLoader(_Loader):
     most_values = MOST_LOCK_VALUES
 
 
+class _EditLoader(_Loader):
+    """Of a text that is edited by place, where each value has a place of its own."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            alias, mark = one_line(str(event.anchor)), cast(Any, event.start_mark)
+            raise UserError(
+                f"line {mark.line + 1}: write the value of '*{alias}' out to have it changed"
+            )
+        return super().compose_node(parent, index)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
@@ -201,17 +215,46 @@ def read_lock(path: Path) -> dict[str, dict[str, Any]]:
     return stages
 
 
+def compose_yaml(path: Path) -> tuple[str, yaml.Node]:
+    """Read the text of a YAML file to be edited, and its nodes, whose marks are places in it.
+
+    Raises:
+        UserError: see :func:`read_yaml`; also where two entries share a value, as an edit of one
+            would change both.
+    """
+    text = _read_text(path, LARGEST_BYTES)
+    with _naming(path):
+        node = yaml.compose(text, Loader=_EditLoader)
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(f"{path} must hold a mapping of names to values")
+    return text, node
+
+
 def _read(path: Path, loader: type[_Loader], largest_bytes: int) -> dict[str, Any]:
+    text = _read_text(path, largest_bytes)
+    with _naming(path):
+        content = yaml.load(text, Loader=loader)
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UserError(f"{path} must hold a mapping of names to values")
+    return content
+
+
+def _read_text(path: Path, largest_bytes: int) -> str:
     try:
         if path.stat().st_size > largest_bytes:
             raise UserError(f"{path} has more than {largest_bytes} bytes")
-        text = read_file(path).decode("utf-8")
+        return read_file(path).decode("utf-8")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; run this in the folder that holds it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn what the parser meets in a file into a sentence with the file's path."""
     try:
-        content = yaml.load(text, Loader=loader)
+        yield
     except UserError as error:
         raise UserError(f"{path}, {error}") from None
     except RecursionError:
@@ -220,9 +263,6 @@ def _read(path: Path, loader: type[_Loader], largest_bytes: int) -> dict[str, An
     except (yaml.YAMLError, ValueError) as error:
         reason = one_line(" ".join(str(error).split()))
         raise UserError(f"{path} is not valid YAML: {reason}") from None
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UserError(f"{path} must hold a mapping of names to values")
-    return content
 
 
 def write_yaml(path: Path, content: dict[str, Any], header: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from orc_repro.files import (
     create_atomically,
     open_file,
     read_file,
+    refuse_packed,
     remove_partials,
     write_atomically,
     write_json,
@@ -107,3 +109,27 @@ def test_torchs_and_pythons_lack_of_memory_is_told_from_other_errors() -> None:
     assert is_out_of_memory(MemoryError())
     assert not is_out_of_memory(RuntimeError("shapes do not agree"))
     assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_a_file_beyond_a_limit_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_file(tmp_path / "file", 5) == b"12345"
+    with pytest.raises(OSError, match="5 bytes, more than 4"):
+        read_file(tmp_path / "file", 4)
+
+
+@pytest.mark.parametrize("before", [b"", b"a checkpoint begins with its hash\n"])
+def test_an_archive_that_is_packed_is_refused(before: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for packed in (False, True):
+        path.write_bytes(before)
+        how = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("zeros", bytes(10**6), how)
+        with path.open("rb") as file:
+            if packed:
+                with pytest.raises(ValueError, match="packed"):
+                    refuse_packed(file)
+            else:
+                refuse_packed(file)
+                assert file.tell() == 0

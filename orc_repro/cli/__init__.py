@@ -17,7 +17,7 @@ import typer
 from orc_repro import __version__
 from orc_repro.cli import declaring, showing, tracking, training, working
 from orc_repro.cli.examples import EXAMPLES, FIRST, shown
-from orc_repro.errors import Interrupted, UserError, one_line
+from orc_repro.errors import Interrupted, UserError, one_line, say
 from orc_repro.interruption import SIGNALS
 from orc_repro.memory import is_out_of_memory
 from orc_repro.user import name_user
@@ -103,19 +103,19 @@ def main() -> None:
                 signal.signal(number, _interrupt)
         app()
     except Interrupted as stopped:
-        print(f"orc-repro: {stopped}", file=sys.stderr)
+        say("orc-repro", str(stopped))
         sys.exit(stopped.exit_code)
     except UserError as error:
-        print(f"orc-repro: {error}", file=sys.stderr)
+        say("orc-repro", str(error))
         sys.exit(2)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             _say_lost_worker(error)
             raise
-        print(f"orc-repro: no memory is left ({one_line(str(error), 200)})", file=sys.stderr)
+        say("orc-repro", f"no memory is left ({one_line(str(error), 200)})")
         sys.exit(2)
     except OSError as error:  # a full disk, a folder that is not there or cannot be written
-        print(f"orc-repro: {' '.join(str(error).split())}", file=sys.stderr)
+        say("orc-repro", str(error))
         sys.exit(2)
     finally:
         for number, handler in former.items():
@@ -128,7 +128,7 @@ def _say_lost_worker(error: Exception) -> None:
 
     sentence = lost_worker(error)
     if sentence is not None:
-        print(f"orc-repro: {sentence}", file=sys.stderr)
+        say("orc-repro", str(sentence))
         sys.exit(2)
 
 

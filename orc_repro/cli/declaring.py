@@ -10,6 +10,7 @@ import typer
 from orc_repro.cells import DEFAULT_STUDY, load_study
 from orc_repro.cli.options import StudyOption
 from orc_repro.errors import UserError, one_line
+from orc_repro.ranges import MOST_IMAGES
 from orc_repro.studies import find_study
 
 
@@ -77,8 +78,8 @@ def subset_command(
         Path, typer.Option("--from", help="torchvision's folder, a train/ test/ tree, or an .npz.")
     ],
     to: Annotated[Path, typer.Option("--to", help="The folder to make.")],
-    train_per_class: Annotated[int, typer.Option(min=1)],
-    test_per_class: Annotated[int, typer.Option(min=1)],
+    train_per_class: Annotated[int, typer.Option(min=1, max=MOST_IMAGES)],
+    test_per_class: Annotated[int, typer.Option(min=1, max=MOST_IMAGES)],
     every_class: Annotated[int, typer.Option(min=1, max=50, help="Each N-th class only.")] = 1,
 ) -> None:
     """Draw a few images of each class of cifar10 or cifar100, the same from any copy of it."""

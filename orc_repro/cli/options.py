@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from orc_repro.cli.completion import cells, studies, studies_and_pools
+from orc_repro.ranges import MOST_PROCESSES
 from orc_repro.studies import find_declared, find_study
 
 STUDY = "A study: its name, how that begins, or its folder."
@@ -68,7 +69,10 @@ DeviceOption = Annotated[
 ProcessesOption = Annotated[
     int | None,
     typer.Option(
-        "--processes", min=1, max=4096, help="Of this machine, on this run; params.yaml's if not."
+        "--processes",
+        min=1,
+        max=MOST_PROCESSES,
+        help="Of this machine, on this run; params.yaml's if not.",
     ),
 ]
 CellArgument = Annotated[str, typer.Argument(help="A cell of cells.yaml.", autocompletion=cells)]

@@ -11,7 +11,8 @@ import typer
 from orc_repro.cells import DEFAULT_STUDY, load_study, load_study_of
 from orc_repro.cli.options import CellArgument, ReportedOption, StudyOption
 from orc_repro.config import load_params
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, say
+from orc_repro.files import read_text
 from orc_repro.project import reports
 from orc_repro.stages.roles import Form
 
@@ -25,7 +26,7 @@ def report_command(study: ReportedOption = DEFAULT_STUDY) -> None:
     folder = report(study)
     page = write_page(draw=[study])
     for problem in deliver_finals(load_study(study)):
-        print(f"warning: {problem}", file=sys.stderr)
+        say("warning", problem)
     print(f"{folder}: table.md, table.csv, summary.json and figures/; all results: results.csv")
     print(f"{page}: every study on one page")
 
@@ -55,7 +56,7 @@ def table_command(study: ReportedOption = DEFAULT_STUDY) -> None:
     path = reports(study.resolve().name) / "table.md"
     if not path.exists():
         raise UserError(f"{path} does not exist; `orc-repro report` writes it")
-    Console().print(Markdown(path.read_text(encoding="utf-8")))
+    Console().print(Markdown(read_text(path)))
 
 
 def reproduction_command() -> None:

@@ -20,6 +20,8 @@ from orc_repro.cli.options import (
 )
 from orc_repro.config import load_params
 from orc_repro.errors import UserError
+from orc_repro.memory import refuse_more_than_bearable
+from orc_repro.ranges import LARGEST_BATCH, MOST_IMAGES, MOST_PROCESSES
 
 
 def pretrain_command(
@@ -72,10 +74,16 @@ def train_command(
         str | None, typer.Option("--devices", help="With --plan: on so many, as 1,8,64,512.")
     ] = None,
     batch_per_device: Annotated[
-        int | None, typer.Option(min=1, help="With --devices: a global batch that grows with them.")
+        int | None,
+        typer.Option(
+            min=1, max=LARGEST_BATCH, help="With --devices: a global batch that grows with them."
+        ),
     ] = None,
     images: Annotated[
-        int | None, typer.Option(min=1, help="With --devices: of an epoch, if not those here.")
+        int | None,
+        typer.Option(
+            min=1, max=MOST_IMAGES, help="With --devices: of an epoch, if not those here."
+        ),
     ] = None,
     assume: Annotated[
         list[str] | None, typer.Option(help="With --devices: NAME=VALUE instead of measuring it.")
@@ -112,13 +120,18 @@ def _runs_side_by_side(processes: int | None, device: str) -> bool:
     if not started_by_torchrun():
         ensure_current()
     wanted = load_params().train
-    count = wanted.processes if processes is None else processes
+    count, name = processes, "--processes"
+    if count is None:
+        count, name = wanted.processes, "params.yaml's train.processes"
+    refuse_more_than_bearable(count, name)
     return run_side_by_side(count, wanted.max_restarts, device, sys.argv[1:])
 
 
 def search_command(
     search: SearchArgument,
-    workers: Annotated[int, typer.Option(min=1, help="How many side by side.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, max=MOST_PROCESSES, help="How many side by side.")
+    ] = 1,
     device: DeviceOption = "auto",
     worker: Annotated[bool, typer.Option("--worker", hidden=True)] = False,
 ) -> None:
@@ -127,6 +140,7 @@ def search_command(
     from orc_repro.search.answer import answer
     from orc_repro.search.work import Worker, work_side_by_side
 
+    refuse_more_than_bearable(workers, "--workers")
     if not worker:
         ensure_current()
     one = Worker(search, device)  # whatever is wrong is found before anything is started

@@ -13,6 +13,8 @@ from orc_repro.cli.completion import cells
 from orc_repro.cli.options import DeviceOption, RunOption, StatusArgument, StudiesOption
 from orc_repro.config import load_params
 from orc_repro.errors import UserError, one_line
+from orc_repro.memory import refuse_more_than_bearable
+from orc_repro.ranges import MOST_PROCESSES
 
 MINUTES = 0.01, 10_000_000
 """The least and the most that ``queue`` can be given: the system's clock takes no endless time."""
@@ -28,7 +30,8 @@ def run_command(
     ] = None,
     study: RunOption = DEFAULT_STUDY,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=256, help="Stages side by side.")
+        int | None,
+        typer.Option("--workers", min=1, max=MOST_PROCESSES, help="Stages side by side."),
     ] = None,
 ) -> None:
     """Run a study's pipeline through DVC; a signal ends all of it in order, to be continued."""
@@ -43,6 +46,7 @@ def run_command(
     from orc_repro.stages.prepare import refresh_listings
     from orc_repro.stages.workers import run_side_by_side
 
+    refuse_more_than_bearable(workers, "--workers")
     jobs = jobs_of(study)
     named = find_jobs(jobs, targets) if targets else ends_of(jobs)
     refresh_listings(load_study(study).params, with_all_before(named, jobs))

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 
-from pydantic import NonNegativeInt
-
 from orc_repro.data.manifest import Sha256
 from orc_repro.data.sources import Bounds, enter, images_of, visible
 from orc_repro.errors import UserError
+from orc_repro.ranges import Count
 from orc_repro.validation import Strict
 
 TRAIN, VALIDATION, TEST = "train", "val", "test"
@@ -54,8 +53,8 @@ class PhotoTree:
 class Listing(Strict):
     """``data/listings/<dataset>.json``: another one where a file has come, gone, or is replaced."""
 
-    files: NonNegativeInt
-    bytes: NonNegativeInt
+    files: Count
+    bytes: Count
     sha256: Sha256
 
 

@@ -21,6 +21,7 @@ from orc_repro.data.sources import Images, Labels, read_cifar, read_folder
 from orc_repro.errors import UserError, one_line
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+LARGEST_ARRAY = 512 * 2**20  # unpacked; the training images of either set take 154 million bytes
 CLASSES = {"cifar10": 10, "cifar100": 100}
 
 
@@ -99,6 +100,10 @@ def _read(name: Literal["cifar10", "cifar100"], source: Path) -> dict[str, tuple
 
 def _read_arrays(path: Path) -> dict[str, tuple[Images, Labels]]:
     try:
+        with zipfile.ZipFile(path) as members:
+            for name in ARRAYS:
+                if members.getinfo(f"{name}.npy").file_size > LARGEST_ARRAY:
+                    raise ValueError(f"{name} has more than {LARGEST_ARRAY} bytes")
         with np.load(path, allow_pickle=False) as archive:
             x_train, y_train, x_test, y_test = (np.asarray(archive[name]) for name in ARRAYS)
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:

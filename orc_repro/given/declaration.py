@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from orc_repro.ranges import LeastPercent
 from orc_repro.validation import Name, Strict
-
-Percent = Annotated[float, Field(gt=0, le=100)]
 
 
 class TorchvisionWeights(Strict):
@@ -19,7 +18,7 @@ class TorchvisionWeights(Strict):
 
     source: Literal["torchvision"]
     name: Name
-    min_top1: Percent
+    min_top1: LeastPercent
 
     @property
     def label(self) -> str:
@@ -36,7 +35,7 @@ class FileWeights(Strict):
     source: Literal["file"]
     path: str
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    min_top1: Percent
+    min_top1: LeastPercent
 
     @property
     def label(self) -> str:

@@ -6,7 +6,6 @@ import os
 import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -16,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from orc_repro.errors import UserError, one_line
-from orc_repro.files import open_file
+from orc_repro.files import open_file, refuse_packed
 from orc_repro.given.names import COUNTS, renamed
 from orc_repro.memory import fits_into_memory
 
@@ -104,15 +103,7 @@ def _unpickled(path: Path) -> Any:
         size = os.fstat(file.fileno()).st_size
         if not fits_into_memory(size):
             raise ValueError("it is larger than the memory of this machine")
-        if zipfile.is_zipfile(file):
-            with zipfile.ZipFile(file) as archive:
-                members = archive.infolist()
-            # torch packs nothing, so a small file that would fill the memory is not its own.
-            if sum(member.file_size for member in members) > size or any(
-                member.compress_type != zipfile.ZIP_STORED for member in members
-            ):
-                raise ValueError("it is packed, as torch's own files are not")
-        file.seek(0)
+        refuse_packed(file)
         with warnings.catch_warnings():  # of a damaged file it warns as well
             warnings.simplefilter("ignore")
             with torch.serialization.safe_globals([(Beside, name) for name in _PASSED_OVER]):

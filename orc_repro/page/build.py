@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from orc_repro.config import Params, load_params
 from orc_repro.errors import UserError, one_line
-from orc_repro.files import write_atomically
+from orc_repro.files import read_text, write_atomically
 from orc_repro.page import drawing
 from orc_repro.page.cost import Cost, costs
 from orc_repro.page.files import (
@@ -176,7 +176,7 @@ def page_text(
 def _section(studied: Studied, params: Params, runs: Runs, pictures: Pictures) -> Section:
     cells, name = studied.cells, studied.folder.name
     table = reports(name) / "table.md"
-    text = table.read_text(encoding="utf-8") if table.exists() else f"{NOT_RUN}.\n"
+    text = read_text(table) if table.exists() else f"{NOT_RUN}.\n"
     ran = [result for c in studied.comparisons for row in c.rows for result in row.results.values()]
     return Section(
         name=name,

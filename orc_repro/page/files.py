@@ -14,7 +14,7 @@ from orc_repro.cells import Cell, Cells, Study, load_cells
 from orc_repro.config import Params, load_params
 from orc_repro.csv_files import csv_text
 from orc_repro.errors import UserError
-from orc_repro.files import write_atomically
+from orc_repro.files import read_text, write_atomically
 from orc_repro.page import drawing
 from orc_repro.page.class_figures import class_figure, class_frame
 from orc_repro.page.cost import Cost, cost_figure, costs
@@ -28,6 +28,7 @@ from orc_repro.report.results import History, read_result
 from orc_repro.report.runs import Runs
 from orc_repro.report.tables import Comparison, comparisons
 from orc_repro.stages.roles import read_roles
+from orc_repro.tracking.role_file import Extent
 from orc_repro.validation import read_json
 
 
@@ -134,12 +135,13 @@ def role_log(key: str, cell: Cell, history: History, params: Params) -> RoleLog:
     Raises:
         UserError: they are not on this machine, or the file is damaged.
     """
-    students = params.groups[cell.group].students
+    students, epochs = params.groups[cell.group].students, len(history.epochs)
+    steps_per_epoch = history.training_images // params.recipes[cell.recipe].batch_size
     return RoleLog(
-        changes=read_roles(key),
+        changes=read_roles(key, Extent(students, epochs, epochs * steps_per_epoch)),
         students=students,
-        epochs=len(history.epochs),
-        steps_per_epoch=history.training_images // params.recipes[cell.recipe].batch_size,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
         validation=[
             {
                 name: value
@@ -208,5 +210,5 @@ def is_of_the_run(files: tuple[Path, Path], key: str, cell: Cell) -> bool:
     if not numbers.exists():
         return False
     fingerprint = read_json(History, history).fingerprint
-    drawn_from = drawing.source(fingerprint, numbers.read_text(encoding="utf-8"))
+    drawn_from = drawing.source(fingerprint, read_text(numbers))
     return drawing.is_drawn_from(picture, drawn_from)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from orc_repro.errors import UserError, one_line
+from orc_repro.errors import UserError, one_line, say
 from orc_repro.files import read_file, write_atomically, write_json
 from orc_repro.fingerprint import digest, file_digest
 from orc_repro.probes.catalogue import probes
@@ -119,10 +119,10 @@ def ensure_current() -> None:
     """
     if not (PACKAGE.parent / "pyproject.toml").exists() or is_current():
         return
-    print("the code is not the one that was probed; probing it takes a minute", file=sys.stderr)
+    say("note", "the code is not the one that was probed; probing it takes a minute")
     changed = probe()
     if changed:
-        print(f"the code computes something else than before: {_some(changed)}", file=sys.stderr)
+        say("note", f"the code computes something else than before: {_some(changed)}")
 
 
 def check_digests() -> None:

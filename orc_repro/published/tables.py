@@ -12,10 +12,11 @@ from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
 from orc_repro.errors import UserError, one_line
-from orc_repro.validation import Name, Percent, Strict, parse
+from orc_repro.ranges import LeastPercent, Percent
+from orc_repro.validation import Name, Strict, parse
 from orc_repro.yaml_files import read_yaml
 
 Metric = Literal[
@@ -83,7 +84,7 @@ class Row(Strict):
     ranges: dict[Name, Annotated[tuple[Percent, Percent], Field(strict=False)]] = Field(
         default_factory=dict
     )
-    deviations: dict[Name, PositiveFloat] = Field(default_factory=dict)
+    deviations: dict[Name, LeastPercent] = Field(default_factory=dict)
     protocol: Protocol | None = None
     note: Text | None = None
 
@@ -128,9 +129,9 @@ class Cell(Strict):
     row: str
     networks: str | None
     metric: Metric | None
-    value: float | None
-    range: tuple[float, float] | None
-    deviation: float | None
+    value: Percent | None
+    range: tuple[Percent, Percent] | None
+    deviation: LeastPercent | None
     confidence: Confidence
     sources: tuple[str, ...]
     protocol: Protocol | None

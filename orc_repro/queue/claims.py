@@ -23,6 +23,7 @@ from orc_repro.files import create_atomically, read_file
 from orc_repro.interruption import SIGNALS, TIME_IS_UP
 from orc_repro.process_identity import is_at_work, start_of
 from orc_repro.project import scratch
+from orc_repro.ranges import Count, Measured
 from orc_repro.validation import Strict
 
 TOUCHED_EVERY_S = 20.0
@@ -40,8 +41,8 @@ class Holder(Strict):
     """
 
     machine: str
-    process: int
-    began: str | float
+    process: Count
+    began: str | Measured
 
 
 class Claim:

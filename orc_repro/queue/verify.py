@@ -11,7 +11,7 @@ import torch
 from orc_repro.cells import Study
 from orc_repro.distill import METHODS
 from orc_repro.errors import UserError, one_line
-from orc_repro.files import read_file
+from orc_repro.files import open_file, read_file, refuse_packed
 from orc_repro.fingerprint import file_digest
 from orc_repro.project import ASSISTANTS, PIVOTS, ROLES, WEIGHTS, evaluated, trained
 from orc_repro.report.results import History, Result
@@ -20,6 +20,7 @@ from orc_repro.stages.train import weights_digest
 from orc_repro.tracking.description import Description
 from orc_repro.tracking.outcome import Outcome, read_outcome
 from orc_repro.tracking.records import committed, metrics_log, role_table, roles_log
+from orc_repro.tracking.role_file import Extent, read_role_file
 from orc_repro.tracking.runlog import FILES, Mark
 from orc_repro.tracking.tracker import ABOUT
 from orc_repro.training.checkpoints import Damaged, differences, read_state, saved
@@ -39,9 +40,12 @@ def verify_run(copy: Path, name: str, identity: Identity) -> Outcome | None:
     """
     states = []
     try:
-        states = [read_state(path) for path in saved(copy)]
-    except Damaged as error:
-        raise UserError(f"a checkpoint is damaged: {error}") from None
+        for path in saved(copy):
+            with open_file(path) as file:
+                refuse_packed(file)
+            states.append(read_state(path))
+    except (Damaged, ValueError, OSError) as error:
+        raise UserError(f"a checkpoint is damaged: {one_line(str(error))}") from None
     if name != identity.fingerprint:
         change = differences(states[-1].made_from, identity.made_from) if states else ""
         raise UserError(
@@ -137,14 +141,14 @@ def verify_outputs(
 def _verify_roles(path: Path, copy: Path, identity: Identity) -> None:
     import pandas as pd
 
+    students, epochs = identity.group.students, identity.recipe.epochs
+    steps = identity.manifest.count("train") // identity.recipe.batch_size
+    theirs = read_role_file(path, Extent(students, epochs, epochs * steps))
     try:
-        theirs = pd.read_parquet(path)
-        log = role_table(copy, identity.group.students)
+        log = role_table(copy, students)
         pd.testing.assert_frame_equal(theirs, log, check_dtype=False)
     except AssertionError:
         raise UserError(f"{path.name} is not what the log of role changes says") from None
-    except Exception as error:  # pyarrow meets a malformed file with many an exception
-        raise UserError(f"{path.name} is damaged: {one_line(str(error), 200)}") from None
 
 
 def _verify_result(result: Result, outcome: Outcome, identity: Identity, study: Study) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from orc_repro.cells import Study, load_study
 from orc_repro.config import Recipe
-from orc_repro.errors import Interrupted, UserError
+from orc_repro.errors import Interrupted, UserError, say
 from orc_repro.instructions import use_portable_for
 from orc_repro.interruption import TIME_IS_UP
 from orc_repro.project import trained
@@ -152,7 +151,7 @@ class Work:
         key = job.stage.partition("@")[2]
         if job.kind == "prepare" and key in self.changed:
             self.failed[job.address] = self.changed[key]
-            print(f"{job.stage} failed: {self.changed[key]}", file=sys.stderr, flush=True)
+            say("error", f"{job.stage} failed: {self.changed[key]}")
             return True
         if is_done(study, job.kind, key):
             _note(job.kind, study, key)  # whoever finished it may have been stopped before
@@ -171,7 +170,7 @@ class Work:
                     without_data = job.kind == "prepare"
                     self.failed[job.address] = "" if without_data else str(error)
                     what = "is passed over" if without_data else "failed"
-                    print(f"{job.stage} {what}: {error}", file=sys.stderr, flush=True)
+                    say(f"{job.stage} {what}", str(error))
                     return True
                 self.count += 1
                 print(f"{job.stage} done in {time.monotonic() - began:.0f} s", flush=True)

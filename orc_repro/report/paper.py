@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, field_validator
 
 from orc_repro.errors import UserError, one_line
 from orc_repro.published.tables import Cell, Metric, PaperTable, Text, find_table
+from orc_repro.ranges import Images
 from orc_repro.report.paper_claims import ClaimLine, claim_lines
 from orc_repro.report.paper_protocol import Protocol
 from orc_repro.report.statistics import Summary, summarise
@@ -40,7 +41,7 @@ class Paper(Strict):
     tables: Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
     recipe: Text
     dataset: Text
-    training_images: PositiveInt
+    training_images: Images
     metric: Metric
     names: dict[Name, Annotated[tuple[Text, ...], Field(strict=False)]]
     networks: dict[Name, Text | None]

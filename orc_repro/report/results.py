@@ -12,7 +12,8 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from orc_repro.errors import UserError
-from orc_repro.validation import Count, Percent, Strict, read_json
+from orc_repro.ranges import Count, Epoch, Epochs, Images, Measured, Percent, Processes, Seed
+from orc_repro.validation import Strict, read_json
 
 VALIDATION_TOP1 = "val/top1"
 """The target's accuracy on the validation images, in percent."""
@@ -26,7 +27,7 @@ def finite(value: float) -> float | None:
 class BestEpoch(Strict):
     """The first epoch with a network's highest validation accuracy; counts from 0."""
 
-    epoch: Count
+    epoch: Epoch
     validation_top1: Percent
 
 
@@ -44,13 +45,13 @@ class History(Strict):
     cell: str
     row: str
     fingerprint: str
-    training_images: Count
-    epochs: Annotated[tuple[dict[str, float | None], ...], Field(min_length=1)]
+    training_images: Images
+    epochs: Annotated[tuple[dict[str, Measured | None], ...], Field(min_length=1)]
     best: dict[str, BestEpoch]
     elected: dict[str, Count]
     role_changes: Count
     not_finite: tuple[str, ...]
-    processes: tuple[Count, ...] = (1,)
+    processes: tuple[Processes, ...] = (1,)
     weights_digest: str | None = None
 
     @model_validator(mode="after")
@@ -66,10 +67,10 @@ class Score(Strict):
     ``loss`` is None where it is not finite.
     """
 
-    epoch: Count
+    epoch: Epoch
     top1: Percent
     top5: Percent | None
-    loss: float | None
+    loss: Measured | None
     class_top1: tuple[Percent, ...]
 
 
@@ -100,9 +101,9 @@ class Result(Strict):
     group: str
     method: str
     recipe: str
-    seed: Count
-    epochs: Count
-    training_images: Count
+    seed: Seed
+    epochs: Epochs
+    training_images: Images
     target_name: str
     networks: dict[str, NetworkResult]
     pivot_before: Percent | None

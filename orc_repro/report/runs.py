@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
 import pandas as pd
 
 from orc_repro.errors import UserError, one_line
+from orc_repro.files import read_text
 from orc_repro.project import REPORTS
 
 RUNS = REPORTS / "runs.csv"
@@ -28,7 +30,7 @@ def read_runs(path: Path = RUNS) -> Runs:
     if not path.exists():
         return {}
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(io.StringIO(read_text(path)), dtype=str, keep_default_na=False)
     except ValueError as error:  # pandas' own errors are such
         raise UserError(f"{path} is damaged: {one_line(str(error))}") from None
     for column in RUN_COLUMNS:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated
 
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import Field
 
 from orc_repro.errors import UserError, one_line
 from orc_repro.validation import Strict, parse
+
+Amount = Annotated[float, Field(ge=1e-6, le=1e12)]
+AmountOrNone = Annotated[float, Field(ge=0, le=1e12)]
 
 
 class Assumed(Strict):
@@ -20,14 +24,14 @@ class Assumed(Strict):
     iteration's time.
     """
 
-    tflops: PositiveFloat | None = None
-    fixed_ms: NonNegativeFloat | None = None
-    loader_images_per_core: PositiveFloat | None = None
-    cores: PositiveFloat | None = None
-    disk_images_per_s: PositiveFloat | None = None
-    network_gbytes_per_s: PositiveFloat | None = None
-    latency_us: NonNegativeFloat | None = None
-    jitter: NonNegativeFloat | None = None
+    tflops: Amount | None = None
+    fixed_ms: AmountOrNone | None = None
+    loader_images_per_core: Amount | None = None
+    cores: Amount | None = None
+    disk_images_per_s: Amount | None = None
+    network_gbytes_per_s: Amount | None = None
+    latency_us: AmountOrNone | None = None
+    jitter: Annotated[float, Field(ge=0, le=10)] | None = None
 
 
 def assumed(words: Iterable[str]) -> Assumed:

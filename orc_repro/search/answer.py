@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -17,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orc_repro.config import load_params
 from orc_repro.csv_files import csv_text
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, say
 from orc_repro.files import write_atomically
 from orc_repro.project import REPORTS
 from orc_repro.report.figures import save
@@ -63,7 +62,7 @@ def answer(path: Path, device: str = "auto") -> Path:
     write_yaml(folder / BEST, overlay(search, best.params, params), header)
     importances = _draw(study, folder / "figures")
     if problem := tell(study, best, params.tracking):
-        print(f"warning: {problem}", file=sys.stderr)
+        say("warning", problem)
     page = _page(path, search, name, study, best, first, again, control, importances)
     _write(folder / PAGE, page)
     return folder

@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from orc_repro.errors import UserError, one_line
+from orc_repro.ranges import Epoch, Seed, Trials, TrialsOrNone, Version
 from orc_repro.validation import LONGEST_NAME, Name, Strict, is_name, parse
 from orc_repro.yaml_files import read_yaml
 
-Scalar = bool | int | float | str
+End = (
+    Annotated[int, Field(ge=-(10**12), le=10**12)]
+    | Annotated[float, Field(ge=-(10**12), le=10**12)]
+)
+Scalar = bool | End | str
 Choice = Scalar | Annotated[tuple[str, ...], Field(strict=False)]
 
 
@@ -35,8 +40,8 @@ class Searched(Strict):
     ``when``: only where other parameters have one of these values; elsewhere it is the base's.
     """
 
-    low: int | float | None = None
-    high: int | float | None = None
+    low: End | None = None
+    high: End | None = None
     log: bool = False
     choices: Annotated[tuple[Choice, ...], Field(strict=False)] = ()
     when: dict[str, Annotated[tuple[Scalar, ...], Field(strict=False)]] = Field(
@@ -69,8 +74,8 @@ class Sampler(Strict):
     """Who suggests: Optuna's TPE after so many random trials, or chance alone."""
 
     kind: Literal["tpe", "random"]
-    seed: NonNegativeInt
-    startup_trials: NonNegativeInt
+    seed: Seed
+    startup_trials: TrialsOrNone
 
 
 class Pruner(Strict):
@@ -81,8 +86,8 @@ class Pruner(Strict):
     """
 
     kind: Literal["none", "median"]
-    startup_trials: NonNegativeInt
-    after_epoch: NonNegativeInt
+    startup_trials: TrialsOrNone
+    after_epoch: Epoch
 
 
 class Search(Strict):
@@ -98,15 +103,15 @@ class Search(Strict):
     """
 
     title: str
-    version: PositiveInt
+    version: Version
     base: Base
     space: dict[str, Searched] = Field(min_length=1)
     sampler: Sampler
     pruner: Pruner
     cost: Literal["none", "flop_per_image"]
-    trials: PositiveInt
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(strict=False, min_length=1)]
-    confirmation_seeds: Annotated[tuple[NonNegativeInt, ...], Field(strict=False, min_length=3)]
+    trials: Trials
+    seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=1)]
+    confirmation_seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=3)]
 
     @model_validator(mode="after")
     def _fits(self) -> Search:

@@ -16,6 +16,7 @@ from pathlib import Path
 from orc_repro.cells import Cells
 from orc_repro.config import load_params
 from orc_repro.errors import UserError, one_line
+from orc_repro.files import read_text
 from orc_repro.page.build import check_page
 from orc_repro.pipelines import pipeline_of, pipeline_text, write_pipeline
 from orc_repro.plan import planned
@@ -71,7 +72,7 @@ def _check_declared(folder: Path, declared: Cells) -> None:
         raise UserError(f"{written} is not what is declared; `orc-repro plan` writes it")
     pipeline = pipeline_of(folder)
     text = pipeline_text(folder, declared)
-    if pipeline.exists() and not pipeline.read_text(encoding="utf-8").endswith(text):
+    if pipeline.exists() and not read_text(pipeline).endswith(text):
         raise UserError(f"{pipeline} is not what is declared; `orc-repro plan` writes it")
     if (folder / "study.yaml").exists():
         _check_report(folder)

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, say
 from orc_repro.files import read_file, write_atomically
 from orc_repro.interruption import alive
 
@@ -84,7 +83,7 @@ def mend_lock(path: Path) -> bool:
     # The copy may be of another branch; the right source begins most like what is left.
     best = max(sources, key=lambda name: _alike(torn, sources[name]))
     write_atomically(path, sources[best])
-    print(f"warning: {path} was cut short when DVC was killed; it is {best} again", file=sys.stderr)
+    say("warning", f"{path} was cut short when DVC was killed; it is {best} again")
     return True
 
 

@@ -14,7 +14,7 @@ from typing import IO
 
 import psutil
 
-from orc_repro.errors import one_line
+from orc_repro.errors import one_line, say
 from orc_repro.interruption import RUNNER, SHELLS, Interruption
 from orc_repro.stages.dvc_locks import DVC, holders
 
@@ -118,7 +118,7 @@ def turn(stop: Interruption, alone: bool) -> Iterator[None]:
         told = False
         while not _take(file, alone) or (alone and holders()):
             if not told:
-                print(f"waiting: {who_is_at_work()}", file=sys.stderr, flush=True)
+                say("waiting", who_is_at_work())
                 told = True
             if stop.requested:
                 stop.stop_if_requested("while it waited for another run; nothing was begun")

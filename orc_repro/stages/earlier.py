@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, say
 from orc_repro.project import scratch
 from orc_repro.stages.identity import Identity
 from orc_repro.tracking.outcome import read_outcome
@@ -30,10 +29,10 @@ def note_unfinished(identity: Identity) -> None:
     if found:
         _, folder, made_from = max(found, key=lambda entry: entry[0])
         change = differences(made_from, identity.made_from)
-        print(
-            f"note: {identity.key} starts over, because {change}; the run that was begun before"
-            f" is kept in {folder}",
-            file=sys.stderr,
+        say(
+            "note",
+            f"{identity.key} starts over, because {change}; the run that was begun before is kept"
+            f" in {folder}",
         )
 
 

@@ -8,7 +8,6 @@ The prepared set cannot hold it: it is a DVC output, and the same on every machi
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Collection
 from contextlib import suppress
 from importlib.util import find_spec
@@ -22,7 +21,7 @@ from orc_repro.data.manifest import Manifest, Sha256
 from orc_repro.data.photo_manifest import load_any_manifest
 from orc_repro.data.photo_tree import Listing, read_tree
 from orc_repro.data.sources import list_folder
-from orc_repro.errors import UserError, one_line
+from orc_repro.errors import UserError, one_line, say
 from orc_repro.files import write_json
 from orc_repro.fingerprint import file_digest
 from orc_repro.project import PREPARED, scratch
@@ -84,7 +83,7 @@ def check_origin(params: Params, dataset: str) -> None:
         raise UserError(change)
     leads = os.environ.get("RANK", "0") == "0"  # of several processes one tells it
     if leads and (doubt := doubt_about(params, dataset)):
-        print(f"note: {doubt}", file=sys.stderr)
+        say("note", doubt)
 
 
 def change_of(params: Params, dataset: str) -> str:

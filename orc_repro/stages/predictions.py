@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import zlib
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import Field
 
 from orc_repro.cells import Study
 from orc_repro.errors import UserError, one_line
@@ -44,7 +46,7 @@ class Predictions(Strict):
     cell: str
     weights_digest: str
     network: str
-    images: int
+    images: Annotated[int, Field(ge=0, le=10**7)]
     dataset_sha256: str
     classes: str
 
@@ -103,12 +105,9 @@ def read_predictions(study: str, result: Result) -> Classes | None:
     if (kept.weights_digest, kept.network) != (result.weights_digest, result.target_name):
         return None
     try:
-        classes = unpack(kept.classes)
+        return unpack(kept.classes, kept.images)
     except ValueError as error:
         raise UserError(f"{path} is damaged: {one_line(str(error))}") from None
-    if len(classes) != kept.images:
-        raise UserError(f"{path} is damaged: {len(classes)} classes for {kept.images} images")
-    return classes
 
 
 def pack(classes: Classes) -> str:
@@ -122,17 +121,21 @@ def pack(classes: Classes) -> str:
     return base64.b64encode(zlib.compress(classes.astype(_STORED).tobytes(), 9)).decode()
 
 
-def unpack(text: str) -> Classes:
-    """What :func:`pack` was given.
+def unpack(text: str, images: int) -> Classes:
+    """Undo :func:`pack`; of a text that would become more than these images, only so much.
 
     Raises:
-        ValueError: it is not such a text.
+        ValueError: it is not such a text, or not of so many images.
     """
+    stream = zlib.decompressobj()
+    size = images * _STORED.itemsize
     try:
-        content = zlib.decompress(base64.b64decode(text, validate=True))
-        return np.frombuffer(content, _STORED).astype(np.int64)
+        content = stream.decompress(base64.b64decode(text, validate=True), size + 1)
     except zlib.error as error:
         raise ValueError(str(error)) from None
+    if len(content) != size or not stream.eof or stream.unused_data:
+        raise ValueError(f"its classes are not those of {images} images")
+    return np.frombuffer(content, _STORED).astype(np.int64)
 
 
 def top1(predicted: Classes, labels: Classes) -> float:

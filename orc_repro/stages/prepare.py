@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
@@ -20,7 +19,7 @@ from orc_repro.data.photo_set import write_photo_set
 from orc_repro.data.photo_tree import Listing, read_tree
 from orc_repro.data.prepared import write_prepared
 from orc_repro.data.sources import SourceImages, read_cifar, read_digits, read_folder
-from orc_repro.errors import UserError, one_line
+from orc_repro.errors import UserError, one_line, say
 from orc_repro.files import write_json
 from orc_repro.project import LISTINGS, PREPARED
 from orc_repro.stages.jobs import Job
@@ -58,7 +57,7 @@ def _tell_links(root: Path) -> None:
     if links:
         more = f" (and {len(links) - 1} more)" if len(links) > 1 else ""
         where = one_line(f"{links[0]} to {links[0].resolve()}")
-        print(f"note: images were read through a link, {where}{more}", file=sys.stderr)
+        say("note", f"images were read through a link, {where}{more}")
 
 
 def _write(config: DataConfig, dataset: str) -> Manifest:

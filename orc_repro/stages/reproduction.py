@@ -8,7 +8,7 @@ from pathlib import Path
 from orc_repro.cells import Study, load_cells
 from orc_repro.config import Params, load_params
 from orc_repro.errors import UserError
-from orc_repro.files import write_atomically
+from orc_repro.files import read_text, write_atomically
 from orc_repro.project import POOLS, evaluated, trained
 from orc_repro.report.results import (
     VALIDATION_TOP1,
@@ -97,5 +97,5 @@ def check_reproduction() -> None:
     """
     if not CLAIMS.exists():
         return
-    if not page.PAGE.exists() or page.PAGE.read_text(encoding="utf-8") != text_now():
+    if not page.PAGE.exists() or read_text(page.PAGE) != text_now():
         raise UserError(f"{page.PAGE} is not what the results give; run `orc-repro reproduction`")

@@ -12,11 +12,10 @@ from orc_repro.csv_files import csv_text
 from orc_repro.errors import UserError, one_line
 from orc_repro.files import write_atomically
 from orc_repro.project import ROLES
+from orc_repro.tracking.role_file import SCORE, Extent, read_role_file
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SCORE = "score/"
 
 
 class Form(StrEnum):
@@ -41,24 +40,23 @@ class Tenure:
     steps: int
 
 
-def read_roles(key: str) -> pd.DataFrame:
-    """A cell's role changes; the columns are those of ``tracking.records.role_table``.
+def read_roles(key: str, extent: Extent | None = None) -> pd.DataFrame:
+    """Read a cell's role changes; the columns are those of ``tracking.records.role_table``.
+
+    Args:
+        key: of the cell.
+        extent: of its run, where it is known.
 
     Raises:
         UserError: the cell has not been trained here, or the file is damaged.
     """
-    import pandas as pd
-
     path = ROLES / f"{key}.parquet"
     if not path.is_file():
         raise UserError(
             f"{path} does not exist; `orc-repro run train@{one_line(key)}` makes it, with"
             " --study if it is another study's"
         )
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged: {one_line(str(error), 200)}") from None
+    return read_role_file(path, extent)
 
 
 def tenures(changes: pd.DataFrame, steps: int) -> list[Tenure]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -19,11 +18,11 @@ from orc_repro.data.photo_manifest import PhotoManifest, load_any_manifest
 from orc_repro.data.prepared import load_split
 from orc_repro.data.split import Split
 from orc_repro.distill import Method
-from orc_repro.errors import Interrupted, NotWorthwhile, UserError
+from orc_repro.errors import Interrupted, NotWorthwhile, UserError, say
 from orc_repro.files import remove_partials, write_json
 from orc_repro.fingerprint import file_digest
 from orc_repro.interruption import Interruption
-from orc_repro.memory import is_out_of_memory
+from orc_repro.memory import is_out_of_memory, refuse_more_than_bearable
 from orc_repro.processes.group import ALONE, Processes
 from orc_repro.progress import Progress
 from orc_repro.project import PREPARED, run_folder
@@ -70,6 +69,7 @@ def open_split(
     if isinstance(manifest, PhotoManifest):
         from orc_repro.data.photo_split import open_photos  # here: loads torchvision
 
+        refuse_more_than_bearable(params.loader.workers, "params.yaml's loader.workers")
         return open_photos(params, split, manifest, recipe, device)
     images, labels = load_split(PREPARED / dataset, split, manifest)
     augmentation = Augmentation(recipe.augmentation.crop_padding, recipe.augmentation.flip)
@@ -310,4 +310,4 @@ class Run:
 
 def _warn(problem: str | None) -> None:
     if problem:
-        print(f"warning: {problem}", file=sys.stderr)
+        say("warning", problem)

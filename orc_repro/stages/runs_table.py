@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ import pandas as pd
 from filelock import FileLock
 
 from orc_repro.csv_files import csv_text
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, say
 from orc_repro.files import write_atomically
 from orc_repro.project import run_folder, scratch
 from orc_repro.report.results import History, Result
@@ -51,7 +50,7 @@ def note_run(summary: Path, path: Path = RUNS) -> None:
             if known.get(made.fingerprint) != row:
                 _write((known | {made.fingerprint: row}).values(), path)
     except (UserError, OSError) as error:
-        print(f"warning: {path} does not have this run: {error}", file=sys.stderr)
+        say("warning", f"{path} does not have this run: {error}")
 
 
 def _lock() -> FileLock:
@@ -74,7 +73,7 @@ def _run(cell: str, fingerprint: str) -> dict[str, Any] | None:
         about = read_json(Description, folder / "run.json")
         stores = read_delivered(folder).values()
     except UserError as error:  # one folder of many; its results lie elsewhere
-        print(f"warning: the run of {cell} is left out: {error}", file=sys.stderr)
+        say("warning", f"the run of {cell} is left out: {error}")
         return None
     ids = [s.run_id for s in stores if s.run_id and s.attempt == about.attempt]
     when = datetime.fromtimestamp(ended.ended_ms / 1000, UTC)

@@ -7,17 +7,17 @@ one of two equal points, so a batch that is sent twice arrives once.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from orc_repro.config import Tracking
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, say
 from orc_repro.files import read_file, write_json
 from orc_repro.fingerprint import file_digest
+from orc_repro.ranges import Count, Milliseconds
 from orc_repro.tracking.description import Description
 from orc_repro.tracking.entries import find_or_create, row_run
 from orc_repro.tracking.keys import wanted_keys
@@ -55,10 +55,10 @@ class Delivered(Strict):
     attempt: str
     run_id: str = ""
     parent_id: str = ""
-    metrics: NonNegativeInt = 0
-    roles: NonNegativeInt = 0
+    metrics: Count = 0
+    roles: Count = 0
     artifacts_sent: bool = False
-    ended_ms: NonNegativeInt = 0
+    ended_ms: Milliseconds = 0
     finals: str = ""
     shown: dict[str, str] = Field(default_factory=dict)
     removed: bool = False
@@ -116,7 +116,7 @@ class Delivery:
         removed = not active
         if removed and not self._state.removed:
             what = f"the run of {self.description.cell} was deleted in {self._store}"
-            print(f"note: {what}; nothing more is sent, unless it is restored", file=sys.stderr)
+            say("note", f"{what}; nothing more is sent, unless it is restored")
         if removed is not self._state.removed:
             self._save(removed=removed)
         if removed:

@@ -14,7 +14,8 @@ from pydantic import BaseModel, Field, model_validator
 
 from orc_repro.config import AnyMethod, Group, Recipe
 from orc_repro.project import REPORTS, RESULTS
-from orc_repro.validation import Count, Name, Strict, TimeMs
+from orc_repro.ranges import Count, Epochs, Milliseconds
+from orc_repro.validation import Name, Strict
 
 NOT_USED = "n/a"
 SCHEMA_VERSION = "1"
@@ -41,7 +42,7 @@ class Description(Strict):
     row: str
     row_name: str
     run_name: str
-    epochs: Count
+    epochs: Epochs
     students: tuple[str, ...]
     params: dict[str, str]
     tags: dict[str, str]
@@ -49,7 +50,7 @@ class Description(Strict):
     recipe: str = ""
     command: str = ""
     images: dict[str, Count] = Field(default_factory=dict)
-    started_ms: TimeMs = 0
+    started_ms: Milliseconds = 0
 
     @model_validator(mode="after")
     def _tagged(self) -> Self:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, model_validator
+from pydantic import Field, model_validator
 
-from orc_repro.validation import Strict, TimeMs, read_json
+from orc_repro.ranges import Cost, Milliseconds
+from orc_repro.validation import Strict, read_json
 
 OUTCOME = "outcome.json"
 SECONDS = "cost/seconds"
@@ -24,8 +25,8 @@ class Outcome(Strict):
 
     status: Literal["FINISHED", "FAILED", "KILLED"]
     reason: str
-    ended_ms: TimeMs
-    figures: dict[str, NonNegativeFloat]
+    ended_ms: Milliseconds
+    figures: dict[str, Cost]
     weights_digest: str
     outputs: dict[str, str] = Field(default_factory=dict)
 

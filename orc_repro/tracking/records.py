@@ -6,12 +6,14 @@ import math
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from orc_repro.errors import UserError
 from orc_repro.files import open_file, read_file
+from orc_repro.ranges import Count, Epoch, Milliseconds
+from orc_repro.tracking.role_file import NAMES, as_table
 from orc_repro.tracking.runlog import COMMITTED, METRICS, ROLES
 from orc_repro.validation import Strict
 
@@ -20,9 +22,7 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 2**20
 _EVERY_BYTE = 2**63
-Int32 = Annotated[int, Field(ge=0, lt=2**31)]
-Int64 = Annotated[int, Field(ge=0, lt=2**63)]
-_COMMITTED = TypeAdapter(dict[str, Int64])
+_COMMITTED = TypeAdapter(dict[str, Count])
 
 
 class MetricsRecord(Strict):
@@ -30,8 +30,8 @@ class MetricsRecord(Strict):
 
     model_config = ConfigDict(allow_inf_nan=True)
 
-    time_ms: Int64
-    epoch: Int32
+    time_ms: Milliseconds
+    epoch: Epoch
     values: dict[str, float]
 
 
@@ -40,9 +40,9 @@ class RoleRecord(Strict):
 
     model_config = ConfigDict(allow_inf_nan=True)
 
-    time_ms: Int64
-    epoch: Int32
-    step: Int64
+    time_ms: Milliseconds
+    epoch: Epoch
+    step: Count
     left: tuple[str, ...]
     came: tuple[str, ...]
     teachers: tuple[str, ...]
@@ -143,18 +143,10 @@ def role_table(folder: Path, students: tuple[str, ...]) -> pd.DataFrame:
     (names joined by ``+``, empty for nobody), and ``score/<student>`` of every candidate (lowest
     won, NaN for a loss that is not finite).
     """
-    import pandas as pd  # here: three quarters of a second that only this needs
-
     rows = roles_log(folder).all()
-    table = pd.DataFrame(
-        {
-            "epoch": pd.array([row.epoch for row in rows], dtype="int32"),
-            "step": pd.array([row.step for row in rows], dtype="int64"),
-        }
+    return as_table(
+        [row.epoch for row in rows],
+        [row.step for row in rows],
+        {name: ["+".join(getattr(row, name)) for row in rows] for name in NAMES},
+        {name: [row.scores.get(name, float("nan")) for row in rows] for name in students},
     )
-    for column in ("left", "came", "teachers"):
-        table[column] = pd.array(["+".join(getattr(row, column)) for row in rows], dtype="string")
-    for name in students:
-        values = [row.scores.get(name, float("nan")) for row in rows]
-        table[f"score/{name}"] = pd.array(values, dtype="float64")
-    return table

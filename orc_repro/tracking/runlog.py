@@ -21,11 +21,12 @@ from io import FileIO
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 
 from orc_repro.distill.roles import RoleChange
 from orc_repro.errors import UserError
 from orc_repro.files import write_json
+from orc_repro.ranges import Count
 from orc_repro.validation import Strict
 
 METRICS, ROLES = "metrics.jsonl", "roles.jsonl"
@@ -38,7 +39,7 @@ BLOCK = 2**20
 class Mark(Strict):
     """How long a file was, and the SHA-256 of that much of it."""
 
-    length: NonNegativeInt
+    length: Count
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 

@@ -9,7 +9,8 @@ from typing import Annotated
 from pydantic import Field
 
 from orc_repro.config import Params
-from orc_repro.errors import UserError
+from orc_repro.errors import UserError, one_line
+from orc_repro.ranges import Seed
 from orc_repro.validation import Strict, parse
 from orc_repro.yaml_files import read_yaml
 
@@ -39,7 +40,7 @@ class Claim(Strict):
     """
 
     says: str
-    tables: Annotated[tuple[int, ...], Field(strict=False)]
+    tables: Annotated[tuple[Annotated[int, Field(ge=1, le=10)], ...], Field(strict=False)]
     record: str
     guess: str = "nothing"
     tests: Annotated[tuple[Test, ...], Field(strict=False, min_length=1)]
@@ -55,7 +56,7 @@ class Tuning(Strict):
     """
 
     recipe: str
-    seed: int
+    seed: Seed
     methods: Annotated[tuple[str, ...], Field(strict=False)]
 
 
@@ -100,7 +101,7 @@ class Claims(Strict):
     """
 
     recipe: str
-    seeds: Annotated[tuple[int, ...], Field(strict=False, min_length=2)]
+    seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=2)]
     level: Annotated[float, Field(gt=0, lt=1)]
     claims: Annotated[tuple[Claim, ...], Field(strict=False, min_length=1)]
     tuning: Tuning | None = None
@@ -140,5 +141,5 @@ def load_claims(params: Params, path: Path = CLAIMS) -> Claims:
     }
     for what, (declared, named) in known.items():
         for name in sorted(named - set(declared)):
-            raise UserError(f"{path}: params.yaml has no {what} '{name}'")
+            raise UserError(f"{path}: params.yaml has no {what} '{one_line(name)}'")
     return found

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orc_repro.errors import UserError
+from orc_repro.files import read_text
 from orc_repro.project import REPORTS
 from orc_repro.report.results import Result
 from orc_repro.report.statistics import LEAST_SEEDS, summarise
@@ -183,4 +184,4 @@ def page(path: Path, parts: Mapping[str, str]) -> str:
     """
     if not path.exists():
         raise UserError(f"{path} does not exist; it is written by hand around what is generated")
-    return fill(path.read_text(encoding="utf-8"), parts)
+    return fill(read_text(path), parts)

@@ -50,7 +50,7 @@ def edit(project: Path, old: str, new: str) -> None:
     [
         ("  enabled: true", "  enabledd: true", "unknown key tracking.enabledd"),
         ("margin: 0.0", "margin: wide", "methods.orc.promotion.margin is 'wide'"),
-        ("temperature: 4.0", "temperature: 0", "temperature is 0; it must be greater than 0"),
+        ("temperature: 4.0", "temperature: 0", "temperature is 0; it must be at least 0.01"),
         ("top_k: 1", "top_k: 9", "top_k is 9; group"),
         ("pivot: resnet20", "pivot: resnet21", "unknown network 'resnet21'"),
     ],
@@ -135,3 +135,24 @@ def test_the_version_names_what_it_stands_on() -> None:
     assert shown.stdout.startswith(f"orc-repro {__version__}: Python {platform.python_version()}, ")
     for name in ("torch", "mlflow", "dvc", "optuna"):
         assert f"{name} {version(name)}" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "a\nb"),
+        ("train", "a\r\nb", "--study", "default"),
+        ("search", "nowhere\n\x1b[2Jx"),
+        ("prepare", "x\ny"),
+        ("import", "nowhere\nx"),
+        ("roles", "a\u2028b"),
+        ("register", "no\nstudy"),
+        ("train", "CELL", "--device", "cuda:\n9"),
+    ],
+)
+def test_an_argument_with_a_line_break_makes_no_second_line(
+    words: tuple[str, ...], project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = next(key for key in _keys() if "-ce-" in key)
+    sentence = run(capsys, *(word.replace("CELL", cell) for word in words))
+    assert "\x1b" not in sentence and "\u2028" not in sentence

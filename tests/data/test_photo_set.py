@@ -174,9 +174,10 @@ def clear(folder: Path) -> None:
         path.unlink()
 
 
-def lead_out(root: Path) -> None:
+def lead_out_of_a_linked_split(root: Path) -> None:
     (root / "val").rename(root.parent / "out")
     (root / "val").symlink_to(root.parent / "out")
+    (root / "val" / WNID / "x.JPEG").symlink_to("/etc/passwd")
 
 
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -209,7 +210,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         "is a link that leads out of {root}",
     ),
     "a link that leads out of a linked split": (
-        lambda root: [lead_out(root), (root / "val" / WNID / "x.JPEG").symlink_to("/etc/passwd")],
+        lead_out_of_a_linked_split,
         "is a link that leads out of {root}",
     ),
     "a broken link": (

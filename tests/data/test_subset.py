@@ -146,3 +146,18 @@ def test_what_cannot_be_drawn_is_said_and_leaves_nothing(
     to.mkdir()
     with pytest.raises(UserError, match="exists; remove it"):
         write_subset("cifar10", source, to, **one)
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orc_repro.data.subset.LARGEST_ARRAY", 10**6)
+    zeros = np.zeros((1000, 32, 32, 3), np.uint8)
+    np.savez_compressed(
+        tmp_path / "a.npz", x_train=zeros, y_train=[0], x_test=zeros[:1], y_test=[0]
+    )
+    assert (tmp_path / "a.npz").stat().st_size < 10**5
+    with pytest.raises(UserError, match="x_train has more than 1000000 bytes"):
+        write_subset(
+            "cifar10", tmp_path / "a.npz", tmp_path / "to", train_per_class=1, test_per_class=1
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.hostile import (
     test_checkpoints,
     test_config_files,
+    test_fuzz,
     test_prepared_sets,
     test_run_folders,
     test_weights,
@@ -13,6 +14,7 @@ from tests.hostile import (
 MODULES = (
     test_checkpoints,
     test_config_files,
+    test_fuzz,
     test_prepared_sets,
     test_run_folders,
     test_weights,

@@ -106,7 +106,7 @@ def test_the_ends_are_percentages(value: float) -> None:
         ({"ranges": {"wrong": [29.6, 29.4]}}, "from low to high"),
         ({"ranges": {"right": [1.0, 2.0]}}, "as a value and as a range"),
         ({"deviations": {"wrong": 0.1}}, "a deviation without a value"),
-        ({"deviations": {"right": 0}}, "greater than 0"),
+        ({"deviations": {"right": 0}}, "above 0"),
         ({"values": {}, "ranges": {}, "deviations": {}}, "has no cell"),
         ({"confidence": "certain"}, "it must be 'stated'"),
         ({"sources": []}, "sources"),

@@ -58,7 +58,7 @@ def test_what_is_assumed_is_checked() -> None:
         (["tflops"], "'tflops' is not NAME=NUMBER"),
         (["tflops=fast"], "'tflops=fast' is not NAME=NUMBER"),
         (["flops=1"], "--assume: unknown key flops"),
-        (["cores=0"], "--assume: cores is 0.0; it must be greater than 0"),
+        (["cores=0"], "--assume: cores is 0.0; it must be at least 1e-06 and at most"),
         (["jitter=nan"], "--assume: jitter is nan"),
     ):
         with pytest.raises(UserError) as refused:

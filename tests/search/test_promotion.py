@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from orc_repro.errors import UserError
 from orc_repro.search.promotion import promote
 from orc_repro.yaml_files import read_yaml
 from tests.project import ROOT
@@ -14,7 +15,7 @@ from tests.search.files import content
 
 GROUP = """
 groups:
-  # the first
+  # the first, in español
   small:
     students:
     - resnet8.a
@@ -52,7 +53,7 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_comments_behind_a_list_stay(search: Path) -> None:
     before = Path("params.yaml").read_text()
     lines = promote(search)
-    assert lines == [f"groups.{name}.students: - resnet8.a - resnet8 -> [resnet8]"
+    assert lines == [f"groups.{name}.students: [resnet8.a, resnet8] -> [resnet8]"
                      for name in ("small", "other")]  # fmt: skip
     old = "students:\n    - resnet8.a\n    - resnet8"
     changed = GROUP.replace(old, "students: [resnet8]")
@@ -60,3 +61,13 @@ def test_comments_behind_a_list_stay(search: Path) -> None:
     groups = read_yaml(Path("params.yaml"))["groups"]
     assert groups["small"]["students"] == groups["other"]["students"] == ["resnet8"]
     assert promote(search) == ["params.yaml has these values already"]
+
+
+def test_a_value_that_entries_share_is_not_changed_for_both(search: Path) -> None:
+    path = Path("params.yaml")
+    shared = "\ngroups:\n  small: &small {pivot: resnet14, students: [resnet8], target: resnet8}\n"
+    path.write_text(path.read_text().replace(GROUP, f"{shared}  other: *small\n"))
+    before = path.read_text()
+    with pytest.raises(UserError, match=r"params\.yaml, line \d+: .*\*small"):
+        promote(search)
+    assert path.read_text() == before

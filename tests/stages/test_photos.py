@@ -103,10 +103,10 @@ def test_dvc_watches_a_listing_in_the_place_of_the_photographs() -> None:
         ({"crop": 300}, "crop 300 is more than resize 256"),
         ({"shards": {"root": "x", "side": 200}}, "shards.side 200 is less than resize 256"),
         ({"crop_area": [1.0, 0.5]}, r"crop_area must ascend, got \[1.0, 0.5\]"),
-        ({"crop_area": [0.0, 1.0]}, "crop_area.0 is 0.0; it must be greater than 0"),
+        ({"crop_area": [0.0, 1.0]}, "crop_area.0 is 0.0; it must be above 0 and at most 1"),
         ({"form": "tar"}, "form is 'tar'; it must be 'folder' or 'shards'"),
         ({"mean": [0.5, 0.5]}, "mean"),
-        ({"classes": 1}, "classes is 1; it must be greater than or equal to 2"),
+        ({"classes": 1}, "classes is 1; it must be at least 2 and at most 65536"),
         ({"workers": 3}, "unknown key workers"),
     ],
 )

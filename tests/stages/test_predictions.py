@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,22 @@ from tests.reliability.machine import cell_of
 
 def test_what_is_packed_is_unpacked() -> None:
     classes = np.array([0, 9, 999, 65535, 3], dtype=np.int64)
-    assert unpack(pack(classes)).tolist() == [0, 9, 999, 65535, 3]
-    assert unpack(pack(classes[:0])).tolist() == []
+    assert unpack(pack(classes), 5).tolist() == [0, 9, 999, 65535, 3]
+    assert unpack(pack(classes[:0]), 0).tolist() == []
     with pytest.raises(ValueError, match="classes from 0 to 65536"):
         pack(np.array([0, 65536], dtype=np.int64))
     for damaged in ("%", "aGVsbG8="):
         with pytest.raises(ValueError):
-            unpack(damaged)
+            unpack(damaged, 1)
+
+
+def test_a_text_that_becomes_more_than_its_images_is_not_unpacked() -> None:
+    packed = pack(np.zeros(10**7, dtype=np.int64))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="not those of 5 images"):
+        unpack(packed, 5)
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()
 
 
 def test_top1_counts_hits() -> None:
