@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from orc_repro import __version__
+from orc_repro.addresses import redact_logs, redacted
 from orc_repro.cli import declaring, showing, tracking, training, working
 from orc_repro.cli.examples import EXAMPLES, FIRST, shown
 from orc_repro.errors import Interrupted, UserError, one_line
@@ -94,6 +95,7 @@ def main() -> None:
     A signal ends it in one sentence as well, with 128 + its number.
     """
     former = {number: signal.getsignal(number) for number in SIGNALS}
+    redact_logs()
     try:
         for number, handler in former.items():
             if handler is not signal.SIG_IGN:  # nohup, or a shell's background job
@@ -103,7 +105,7 @@ def main() -> None:
         print(f"orc-repro: {stopped}", file=sys.stderr)
         sys.exit(stopped.exit_code)
     except UserError as error:
-        print(f"orc-repro: {error}", file=sys.stderr)
+        print(f"orc-repro: {redacted(str(error))}", file=sys.stderr)
         sys.exit(2)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -112,7 +114,7 @@ def main() -> None:
         print(f"orc-repro: no memory is left ({one_line(str(error), 200)})", file=sys.stderr)
         sys.exit(2)
     except OSError as error:  # a full disk, a folder that is not there or cannot be written
-        print(f"orc-repro: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"orc-repro: {' '.join(redacted(str(error)).split())}", file=sys.stderr)
         sys.exit(2)
     finally:
         for number, handler in former.items():

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from orc_repro.addresses import shown
 from orc_repro.cells import Study
 from orc_repro.errors import UserError
 from orc_repro.progress import Work
@@ -16,7 +17,7 @@ from orc_repro.report.results import History, Result, read_result
 from orc_repro.stages.run import manifest_of
 from orc_repro.stages.train import weights_digest
 from orc_repro.tracking.finals import final_metrics
-from orc_repro.tracking.store import open_client, shown, store_lock
+from orc_repro.tracking.store import open_client, store_lock
 from orc_repro.validation import read_json
 
 ALIAS = "best"

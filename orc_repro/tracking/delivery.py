@@ -14,7 +14,9 @@ from typing import Any
 
 from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
 
+from orc_repro.addresses import reason_of, shown
 from orc_repro.config import Tracking
+from orc_repro.deadline import NoAnswer
 from orc_repro.errors import UserError
 from orc_repro.files import read_file, write_json
 from orc_repro.fingerprint import file_digest
@@ -24,7 +26,7 @@ from orc_repro.tracking.keys import wanted_keys
 from orc_repro.tracking.outcome import Outcome, read_outcome
 from orc_repro.tracking.records import metrics_log, roles_log
 from orc_repro.tracking.runlog import ARTIFACTS, commit_all
-from orc_repro.tracking.store import open_client, shown, store_lock, store_uri, whether_active
+from orc_repro.tracking.store import open_client, store_lock, store_uri, whether_active
 from orc_repro.validation import Strict, read_json
 
 BATCH = 1000  # MLflow's limit of metrics in a request
@@ -62,9 +64,10 @@ _BY_STORE = TypeAdapter(dict[str, Delivered])
 def read_delivered(folder: Path) -> dict[str, Delivered]:
     """What has arrived where; a damaged file counts as nothing, as sending twice is harmless."""
     try:
-        return _BY_STORE.validate_json(read_file(folder / "delivered.json"))
+        stores = _BY_STORE.validate_json(read_file(folder / "delivered.json"))
     except (OSError, ValidationError):
         return {}
+    return {shown(store): state for store, state in stores.items()}  # once less was hidden
 
 
 class Delivery:
@@ -232,11 +235,13 @@ def deliver(
 
     Returns:
         None, or a sentence saying why it could not be done.
+
+    Raises:
+        NoAnswer: the store does not answer; it would not for another run either.
     """
-    uri = store_uri()
     try:
         ended = read_outcome(folder)
-        delivery = Delivery(open_client(uri), folder, settings)
+        delivery = Delivery(open_client(), folder, settings)
         if ended is None:
             delivery.drain()
             return None
@@ -252,7 +257,14 @@ def deliver(
         delivery.show(drawn or {})
     except Removed:
         return None
+    except NoAnswer:
+        raise
     except Exception as error:  # a store may raise anything; the run's files are safe
-        why = " ".join(str(error).split())[:200]
-        return f"{folder.name} is not delivered to {shown(uri)} ({why}); `orc-repro sync` will"
+        return undelivered(folder, reason_of(error))
     return None
+
+
+def undelivered(folder: Path, reason: str) -> str:
+    """Say of a run that the store does not have it, and what will send it."""
+    store = shown(store_uri())
+    return f"{folder.name} is not delivered to {store} ({reason}); `orc-repro sync` will"
