@@ -34,8 +34,8 @@ class Late(Exception):
     """A call did not return in time."""
 
 
-class NoAnswer(UserError):
-    """A store does not answer; whoever has more to ask it need not try."""
+class Unusable(UserError):
+    """A store does not answer or has a wrong address; asking it again is of no use."""
 
 
 def has_deadline() -> bool:

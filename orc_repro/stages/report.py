@@ -11,7 +11,7 @@ import pandas as pd
 
 from orc_repro.cells import Cells, Study
 from orc_repro.config import Params, architecture_of, load_params
-from orc_repro.deadline import NoAnswer
+from orc_repro.deadline import Unusable
 from orc_repro.files import write_atomically, write_json
 from orc_repro.page.files import drawn_of
 from orc_repro.plan import Declaration
@@ -128,7 +128,7 @@ def deliver_finals(study: Study) -> list[str]:
     evaluating a small network does.
 
     Returns:
-        a sentence for each run that could not be delivered, or one if the store does not answer.
+        a sentence for each run that could not be delivered, or one if the store is unusable.
     """
     if not study.params.tracking.enabled:
         return []
@@ -140,7 +140,7 @@ def deliver_finals(study: Study) -> list[str]:
                 folder = run_folder(result.fingerprint)
                 try:
                     problems.append(deliver(folder, study.params.tracking, drawn_of(key, cell)))
-                except NoAnswer as error:
+                except Unusable as error:
                     problems.append(f"{error}; `orc-repro sync` sends what is missing")
                     break
             work.done()

@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from orc_repro.config import Tracking
-from orc_repro.deadline import NoAnswer
+from orc_repro.deadline import Unusable
 from orc_repro.errors import UserError
 from orc_repro.files import write_json
 from orc_repro.progress import Work
@@ -46,7 +46,7 @@ def sync(settings: Tracking) -> tuple[int, list[str]]:
                     problem = deliver(folder, settings)
             except Timeout:
                 continue  # its own process delivers it
-            except NoAnswer as error:
+            except Unusable as error:
                 problems.append(str(error))
                 break
             except UserError as error:

@@ -16,7 +16,7 @@ from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
 
 from orc_repro.addresses import reason_of, shown
 from orc_repro.config import Tracking
-from orc_repro.deadline import NoAnswer
+from orc_repro.deadline import Unusable
 from orc_repro.errors import UserError
 from orc_repro.files import read_file, write_json
 from orc_repro.fingerprint import file_digest
@@ -237,7 +237,7 @@ def deliver(
         None, or a sentence saying why it could not be done.
 
     Raises:
-        NoAnswer: the store does not answer; it would not for another run either.
+        Unusable: the store would take no other run either.
     """
     try:
         ended = read_outcome(folder)
@@ -257,7 +257,7 @@ def deliver(
         delivery.show(drawn or {})
     except Removed:
         return None
-    except NoAnswer:
+    except Unusable:
         raise
     except Exception as error:  # a store may raise anything; the run's files are safe
         return undelivered(folder, reason_of(error))

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from orc_repro.config import Tracking
-from orc_repro.deadline import NoAnswer
+from orc_repro.deadline import Unusable
 from orc_repro.interruption import Interruption
 from orc_repro.tracking.delivery import Delivery, deliver, undelivered
 from orc_repro.tracking.store import open_client, store_uri
@@ -79,7 +79,7 @@ class Sender:
                     pause = min(2 * pause, LONGEST_PAUSE_S)
         try:
             self._problem = deliver(self._folder, self._settings)
-        except NoAnswer as error:
+        except Unusable as error:
             self._problem = undelivered(self._folder, str(error))
 
     def _watch_the_machine(self, run_id: str, seconds: float, at_work: ExitStack) -> None:

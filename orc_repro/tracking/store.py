@@ -16,7 +16,7 @@ from orc_repro.deadline import (
     ANSWER_WITHIN_S,
     TRANSFER_WITHIN_S,
     Impatient,
-    NoAnswer,
+    Unusable,
     within,
 )
 from orc_repro.errors import UserError, one_line
@@ -77,8 +77,8 @@ def open_client(uri: str | None = None) -> Any:
     tables of one fresh database at once crash each other.
 
     Raises:
-        UserError: MLflow cannot be loaded, or has no store for this address.
-        NoAnswer: the store does not answer in time.
+        Unusable: MLflow cannot be loaded, has no store for this address, or the store does not
+            answer in time.
     """
     uri = uri or store_uri()
     for name, value in SETTINGS.items():
@@ -87,21 +87,21 @@ def open_client(uri: str | None = None) -> Any:
         import mlflow.tracking.client  # noqa: F401
         from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
     except ImportError:
-        raise UserError(
+        raise Unusable(
             "MLflow is not installed; install it or set tracking.enabled to false"
         ) from None
     except ValueError as error:  # MLflow reads some of its environment variables already here
-        raise UserError(f"MLflow cannot be loaded ({_reason(error)})") from None
+        raise Unusable(f"MLflow cannot be loaded ({_reason(error)})") from None
     try:
         client = _connect(uri)
         if not has_answered(uri):
             with store_lock():
                 write_json(scratch() / ANSWERED, [*_answered(), shown(uri)])
-    except UserError:
+    except Unusable:
         raise
     except UnsupportedModelRegistryStoreURIException as error:
         schemes = (f"{scheme}:" for scheme in error.supported_uri_schemes if scheme)
-        raise UserError(
+        raise Unusable(
             f"MLFLOW_TRACKING_URI is {one_line(shown(uri))}, which MLflow has no store for; it must"
             f" begin with one of {', '.join(schemes)}"
         ) from None
@@ -155,7 +155,7 @@ def _prepare_sqlite(uri: str) -> None:
     path = make_url(uri).database or ""
     # A query may follow the path of somebody's own address; in ours there is none.
     if path != (written if uri == embedded_uri() else written.partition("?")[0]):
-        raise UserError(
+        raise Unusable(
             f"MLflow cannot keep its store at {one_line(written)}: in an address the '?' or '%' of"
             " this path means something else; rename the folder, or let ORC_SCRATCH name one"
             " without these characters"
@@ -167,8 +167,8 @@ def _prepare_sqlite(uri: str) -> None:
     connection.close()
 
 
-def _away(uri: str, reason: str) -> NoAnswer:
-    return NoAnswer(
+def _away(uri: str, reason: str) -> Unusable:
+    return Unusable(
         f"the tracking store {one_line(shown(uri))} does not answer ({reason}); start it, or"
         " correct MLFLOW_TRACKING_URI, or set tracking.enabled to false in params.yaml"
     )

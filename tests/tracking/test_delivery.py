@@ -58,6 +58,7 @@ def describe(seed: int = 0, attempt: str = "first", method: str = "orc") -> Desc
 def track(
     folder: Path, about: Description, settings: Tracking = SETTINGS, resumed: bool = False
 ) -> Tracker:
+    ask_new_store(settings)
     folder.mkdir(parents=True, exist_ok=True)
     return Tracker(folder, about, settings, resumed, Interruption())
 

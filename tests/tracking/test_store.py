@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from orc_repro.deadline import NoAnswer
+from orc_repro.deadline import Unusable
 from orc_repro.errors import UserError
 from orc_repro.stages.sync import sync
 from orc_repro.tracking import store
@@ -59,7 +59,7 @@ def test_a_server_that_answers_tomorrow_is_one_sentence_soon(
     with sick_server(sickness) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address(f"me:{SECRET}@"))
         began = time.monotonic()
-        with pytest.raises(NoAnswer) as caught:
+        with pytest.raises(Unusable) as caught:
             ask_new_store(SETTINGS)
         assert f"{server.address()} does not answer" in str(caught.value)
         requests = server.requests
@@ -76,7 +76,7 @@ def test_a_server_that_falls_silent_ends_the_call_under_way(scratch: Path, hasty
     with sick_server("broken") as server:
         client = store.open_client(server.address())
         server.sickness = "slow"
-        with pytest.raises(NoAnswer, match="takes more than"):
+        with pytest.raises(Unusable, match="takes more than"):
             client.get_experiment_by_name("x")
 
 
@@ -101,7 +101,7 @@ def test_a_database_that_does_not_answer_is_one_sentence_soon(
         if not listens:
             server.close()
         began = time.monotonic()
-        with pytest.raises(NoAnswer, match=f"postgresql.psycopg://127.0.0.1:{port}/x does not"):
+        with pytest.raises(Unusable, match=f"postgresql.psycopg://127.0.0.1:{port}/x does not"):
             store.open_client(f"postgresql+psycopg://me:{SECRET}@127.0.0.1:{port}/x")
         assert time.monotonic() - began < SOON_S
     assert capfd.readouterr().err == ""
@@ -111,7 +111,7 @@ def test_a_lock_that_another_process_holds_is_not_waited_for_without_end(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "LOCK_WITHIN_S", 0.2)
-    with FileLock(scratch / "mlflow.lock"), pytest.raises(NoAnswer, match=r"mlflow\.lock"):
+    with FileLock(scratch / "mlflow.lock"), pytest.raises(Unusable, match=r"mlflow\.lock"):
         store.open_client()
 
 
