@@ -30,7 +30,7 @@ PUBLIC = frozenset(
 SHORTEST = 2  # one letter of a password occurs everywhere
 LONG = 6  # a secret of this length is hidden within longer words, too
 
-_USER = re.compile(r"(?<=//)[^\s/'\"]*@")
+_USER = re.compile(r"(?<=//)(?:[^\s/'\"]*:[^\s'\"]*|[^\s/'\"]*)@")
 _PARAMETER = re.compile(
     r"([?&;][\w.-]*(?:token|passw|pwd|secret|key|auth|sig|cred)[\w.-]*=)[^\s&;'\")]+", re.IGNORECASE
 )
@@ -51,9 +51,9 @@ def shown(address: str) -> str:
     return start + path + ("?" if query else "") + "".join(parameters)
 
 
-def redacted(text: str) -> str:
-    """Return a text without the secrets of this environment and of the addresses in the text."""
-    for secret in sorted(set(_secrets()), key=len, reverse=True):
+def redacted(text: str, address: str = "") -> str:
+    """Return a text without the secrets of an address, of this environment and in the text."""
+    for secret in sorted({*_secrets_of(address), *_secrets()}, key=len, reverse=True):
         word = re.escape(secret)
         text = re.sub(word if len(secret) >= LONG else rf"(?<!\w){word}(?!\w)", HIDDEN, text)
     return _PARAMETER.sub(rf"\1{HIDDEN}", _USER.sub("", text))
@@ -114,14 +114,18 @@ def _shown_parameter(part: str) -> str:
 
 def _secrets() -> Iterator[str]:
     for variable in ADDRESSES:
-        address = _split(os.environ.get(variable, ""))
-        name, colon, password = address.user.partition(":")
-        yield from _written(password if colon else name)
-        for part in re.split("[&;]", address.query):
-            if (hidden := _shown_parameter(part)) != part:
-                yield from _written(part if hidden == HIDDEN else part.partition("=")[2])
+        yield from _secrets_of(os.environ.get(variable, ""))
     for variable in SECRETS:
         yield from _written(os.environ.get(variable, ""))
+
+
+def _secrets_of(address: str) -> Iterator[str]:
+    _, user, _, query = _split(address)
+    name, colon, password = user.partition(":")
+    yield from _written(password if colon else name)
+    for part in re.split("[&;]", query):
+        if (hidden := _shown_parameter(part)) != part:
+            yield from _written(part if hidden == HIDDEN else part.partition("=")[2])
 
 
 def _written(secret: str) -> Iterator[str]:

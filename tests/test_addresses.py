@@ -75,6 +75,8 @@ def test_words_of_others_hold_no_piece_of_a_known_address(
 def test_an_unknown_address_in_a_text_loses_its_password() -> None:
     text = f"(http://me:{SECRET}@host/x?access_token={SECRET}&page=2, postgres://:{SECRET}@h/d)"
     assert redacted(text) == "(http://host/x?access_token=***&page=2, postgres://h/d)"
+    assert redacted(f"Invalid url: http://me:a/{SECRET}@host/api") == "Invalid url: http://host/api"
+    assert redacted(f"port {SECRET} of", f"http://me:a/{SECRET}@host") == "port *** of"
     assert redacted("no address: a@b, c//d, e?f=g") == "no address: a@b, c//d, e?f=g"
 
 

@@ -150,7 +150,7 @@ class Run:
             self._lock.release()
         if self.processes.leads and not isinstance(error, Interrupted):
             # Noted while it ended: whoever started it must not start another.
-            how = "was finished" if error is None else f"had ended: {' '.join(str(error).split())}"
+            how = "was finished" if error is None else f"had ended: {reason_of(error)}"
             self._stop.stop_if_requested(f"when the run {how}")
 
     def is_finished(self, wanted: Path) -> bool:

@@ -91,7 +91,7 @@ def open_client(uri: str | None = None) -> Any:
             "MLflow is not installed; install it or set tracking.enabled to false"
         ) from None
     except ValueError as error:  # MLflow reads some of its environment variables already here
-        raise Unusable(f"MLflow cannot be loaded ({_reason(error)})") from None
+        raise Unusable(f"MLflow cannot be loaded ({_reason(error, uri)})") from None
     try:
         client = _connect(uri)
         if not has_answered(uri):
@@ -106,7 +106,7 @@ def open_client(uri: str | None = None) -> Any:
             f" begin with one of {', '.join(schemes)}"
         ) from None
     except Exception as error:  # SQLAlchemy, requests and MLflow each raise their own kinds
-        raise _away(uri, _reason(error)) from None
+        raise _away(uri, _reason(error, uri)) from None
     return client
 
 
@@ -168,14 +168,16 @@ def _prepare_sqlite(uri: str) -> None:
 
 
 def _away(uri: str, reason: str) -> Unusable:
+    if re.search(r"//[^@]*[/?#][^@]*@", uri):
+        reason += "; a password with '/', '?' or '#' must have %2F, %3F or %23 there"
     return Unusable(
         f"the tracking store {one_line(shown(uri))} does not answer ({reason}); start it, or"
         " correct MLFLOW_TRACKING_URI, or set tracking.enabled to false in params.yaml"
     )
 
 
-def _reason(error: Exception) -> str:
-    text = " ".join(redacted(str(error)).split())
+def _reason(error: Exception, uri: str) -> str:
+    text = " ".join(redacted(str(error), uri).split())
     text = re.sub(r".*Caused by (\w+)\(.*?: (.*?)['\")]+$", r"\1: \2", text)
     return text[:160] or type(error).__name__
 

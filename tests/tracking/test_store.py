@@ -155,6 +155,12 @@ def test_an_address_of_an_unknown_scheme_names_the_variable_and_the_schemes(
     assert SECRET not in str(caught.value)
 
 
+def test_a_password_that_must_be_quoted_is_explained(scratch: Path) -> None:
+    with pytest.raises(Unusable, match="must have %2F") as caught:
+        store.open_client(f"http://me:{SECRET}/x@127.0.0.1:9")
+    assert SECRET not in str(caught.value)
+
+
 def test_what_an_earlier_version_did_not_hide_is_hidden(scratch: Path) -> None:
     folder = untracked(scratch, 0)
     address = f"http://host/?token={SECRET}"
