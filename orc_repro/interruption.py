@@ -15,7 +15,7 @@ from types import FrameType
 
 import psutil
 
-from orc_repro.errors import Interrupted
+from orc_repro.errors import Interrupted, UserError, one_line
 
 SIGNALS = tuple(
     getattr(signal, name)
@@ -26,6 +26,7 @@ TIME_IS_UP = "SIGALRM"
 """The signal of a clock that this process has set itself."""
 RUNNER = "ORC_RUN_PID"
 """Environment variable: the processes that started this one, and must outlive it."""
+LONGEST_PID = 9  # digits
 SAME_REQUEST_S = 0.5
 LOOK_INTERVAL_S = 1.0
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "fish", "cmd.exe"})
@@ -110,9 +111,13 @@ def _starters() -> list[psutil.Process] | None:
                     break
         if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun would have started it again
             found += [process for process in [psutil.Process().parent()] if process is not None]
-        for runner in os.environ.get(RUNNER, "").split(","):
-            if runner.isdecimal():
-                found.append(psutil.Process(int(runner)))
+        for runner in filter(None, os.environ.get(RUNNER, "").split(",")):
+            if not (runner.isdecimal() and len(runner) <= LONGEST_PID):
+                raise UserError(
+                    f"{RUNNER} is '{one_line(os.environ[RUNNER], 100)}'; it must be the ids of"
+                    " processes, with commas between them, and need not be set"
+                )
+            found.append(psutil.Process(int(runner)))
     except psutil.NoSuchProcess:
         return None
     return found

@@ -7,6 +7,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from orc_repro.errors import UserError, one_line
+
 PREPARED = Path("data/prepared")
 LISTINGS = Path("data/listings")
 WEIGHTS = Path("weights/cells")
@@ -62,8 +64,21 @@ def _dvc_cache(folder: Path) -> Path:
 
 
 def scratch() -> Path:
-    """This machine's own folder: run logs, checkpoints, the tracking store. No DVC output."""
-    return Path(os.environ.get("ORC_SCRATCH") or root() / ".orc").resolve()
+    """This machine's own folder: run logs, checkpoints, the tracking store. No DVC output.
+
+    Raises:
+        UserError: ``ORC_SCRATCH`` names something else.
+    """
+    named = os.environ.get("ORC_SCRATCH")
+    if not named:
+        return (root() / ".orc").resolve()
+    try:
+        folder = Path(named).resolve()
+        if folder.is_dir() or not folder.exists():
+            return folder
+    except (OSError, RuntimeError):  # a name that is too long; links that lead in a circle
+        pass
+    raise UserError(f"ORC_SCRATCH is '{one_line(named, 200)}'; it must name a folder")
 
 
 def run_folder(fingerprint: str) -> Path:

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from orc_repro import __version__
+from orc_repro.addresses import redact_logs, redacted
 from orc_repro.cli import declaring, showing, tracking, training, working
 from orc_repro.cli.examples import EXAMPLES, FIRST, shown
 from orc_repro.errors import Interrupted, UserError, one_line, say
@@ -97,6 +98,7 @@ def main() -> None:
     """
     name_user()
     former = {number: signal.getsignal(number) for number in SIGNALS}
+    redact_logs()
     try:
         for number, handler in former.items():
             if handler is not signal.SIG_IGN:  # nohup, or a shell's background job
@@ -106,7 +108,7 @@ def main() -> None:
         say("orc-repro", str(stopped))
         sys.exit(stopped.exit_code)
     except UserError as error:
-        say("orc-repro", str(error))
+        say("orc-repro", redacted(str(error)))
         sys.exit(2)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -115,7 +117,7 @@ def main() -> None:
         say("orc-repro", f"no memory is left ({one_line(str(error), 200)})")
         sys.exit(2)
     except OSError as error:  # a full disk, a folder that is not there or cannot be written
-        say("orc-repro", str(error))
+        say("orc-repro", redacted(str(error)))
         sys.exit(2)
     finally:
         for number, handler in former.items():

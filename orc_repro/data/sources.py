@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from orc_repro._torchvision import import_torchvision
+from orc_repro.deadline import download_within
 from orc_repro.errors import UserError, one_line
 from orc_repro.memory import fits_into_memory
 from orc_repro.progress import Work
@@ -130,7 +131,9 @@ def read_cifar(name: Literal["cifar10", "cifar100"], root: Path, download: bool)
 
     reader = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
     try:
-        train = reader(root, train=True, download=download)
+        if download:
+            download_within(lambda: reader(root, train=True, download=True))
+        train = reader(root, train=True, download=False)
         test = reader(root, train=False, download=False)
     # torchvision checks MD5 sums (RuntimeError) and reads what it downloads (EOFError: cut short).
     except (RuntimeError, OSError, EOFError, HTTPException) as error:

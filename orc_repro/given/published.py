@@ -9,6 +9,7 @@ from urllib.parse import urlparse
 import torch
 
 from orc_repro._torchvision import import_torchvision
+from orc_repro.deadline import download_within
 from orc_repro.errors import UserError, one_line
 from orc_repro.fingerprint import file_digest
 
@@ -49,7 +50,7 @@ def fetched(url: str) -> Path:
     if not path.exists():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path), progress=False)
+            download_within(lambda: torch.hub.download_url_to_file(url, str(path), progress=False))
         except (OSError, HTTPException) as error:
             reason = one_line(" ".join(str(error).split()), 200)
             raise UserError(

@@ -13,6 +13,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from orc_repro.addresses import shown
 from orc_repro.config import Params, load_params
 from orc_repro.errors import UserError, one_line
 from orc_repro.files import read_text, write_atomically
@@ -98,7 +99,12 @@ def write_page(to: Path = PAGE, runs_at: str = UI, draw: Iterable[Path] = ()) ->
         UserError: the address is none of the web, or what is to be drawn is damaged.
     """
     if not runs_at.startswith(("http://", "https://")):
-        raise UserError(f"'{one_line(runs_at)}' does not begin with http:// or https://")
+        raise UserError(f"'{one_line(shown(runs_at))}' does not begin with http:// or https://")
+    if shown(runs_at) != runs_at:
+        raise UserError(
+            f"the page is public; give --runs-at an address without a password or a token:"
+            f" {one_line(shown(runs_at))}"
+        )
     runs, studies = read_runs(), read_studies()
     names = {folder.resolve().name for folder in draw}
     drawn = [studied for studied in studies if studied.folder.name in names]

@@ -83,9 +83,16 @@ def join(device: torch.device) -> Iterator[Processes]:
         why = " ".join(str(error).split())[:200]
         raise UserError(f"process {rank} of {count} cannot reach the others ({why})") from None
     try:
-        yield Processes(rank, count, host, bool(os.environ.get(DEBUG)))
+        yield Processes(rank, count, host, _debugs())
     finally:
         dist.destroy_process_group()
+
+
+def _debugs() -> bool:
+    value = os.environ.get(DEBUG) or "0"
+    if value not in ("0", "1"):
+        raise UserError(f"{DEBUG} is '{one_line(value, 100)}'; it must be 0 or 1")
+    return value == "1"
 
 
 def _store(rank: int, count: int) -> Store:

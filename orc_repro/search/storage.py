@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import itertools
 import math
 import os
 import socket
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 from filelock import FileLock
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
-from orc_repro.errors import UserError, one_line
+from orc_repro.addresses import reason_of
+from orc_repro.deadline import ANSWER_WITHIN_S, Late, has_deadline, within
+from orc_repro.errors import UserError
 from orc_repro.process_identity import is_at_work, start_of
 from orc_repro.project import scratch
 from orc_repro.search.declaration import Search
@@ -69,12 +75,8 @@ def open_study(search: Search, name: str, first: Values, made_from: Mapping[str,
             stored = study.user_attrs.get(SPACE)
         except UserError:
             raise
-        except Exception as error:
-            # Drivers raise what they like, with the address, which may hold a password.
-            raise UserError(
-                f"the search storage {_shown(name)} cannot be used: {type(error).__name__}"
-                f"{_hint(error)}"
-            ) from None
+        except Exception as error:  # drivers raise what they like
+            raise _unusable(error, name) from None
         if stored is None:
             study.set_user_attr(SPACE, search.space_content)
             study.set_user_attr(MADE_FROM, dict(made_from))
@@ -203,10 +205,14 @@ def _storage(name: str) -> BaseStorage:
 
 
 def heartbeating(address: str) -> RDBStorage:
-    """A database whose workers are known to be alive by their heartbeats; others' are retried."""
+    """A database whose workers are known to be alive by their heartbeats; others' are retried.
+
+    Raises:
+        UserError: the database does not answer in time; so do all methods of what is returned.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of heartbeats
-        return RDBStorage(
+        return _Database(
             address,
             heartbeat_interval=HEARTBEAT_S,
             grace_period=GRACE_S,
@@ -215,14 +221,36 @@ def heartbeating(address: str) -> RDBStorage:
         )
 
 
-def _shown(name: str) -> str:
-    return f"that {ADDRESS} names" if os.environ.get(ADDRESS) else str(folder_of(name) / JOURNAL)
+def _with_deadline(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(*args: Any, **named: Any) -> Any:
+        if has_deadline():  # called by another method, which may handle what this one raises
+            return method(*args, **named)
+        try:
+            return within(ANSWER_WITHIN_S, lambda: method(*args, **named))
+        except (Late, SQLAlchemyError, StorageInternalError) as error:
+            raise _unusable(error) from None
+
+    return call
 
 
-def _hint(error: Exception) -> str:
-    if isinstance(error, ImportError) or not os.environ.get(ADDRESS):
-        return f" ({one_line(str(error))})"
-    return ""
+class _Database(RDBStorage):
+    """Optuna's, each of whose methods ends in time or in a sentence."""
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Miss a beat rather than end the thread that beats."""
+        with contextlib.suppress(UserError):
+            _with_deadline(RDBStorage.record_heartbeat)(self, trial_id)
+
+
+for _name, _method in vars(RDBStorage).items():
+    if inspect.isfunction(_method) and _name not in vars(_Database):
+        setattr(_Database, _name, _with_deadline(_method))
+
+
+def _unusable(error: Exception, name: str = "") -> UserError:
+    storage = f"that {ADDRESS} names" if os.environ.get(ADDRESS) else str(folder_of(name) / JOURNAL)
+    return UserError(f"the search storage {storage} cannot be used ({reason_of(error)})")
 
 
 def _is_gone(trial: FrozenTrial) -> bool:

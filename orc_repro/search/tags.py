@@ -7,11 +7,12 @@ from contextlib import suppress
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from orc_repro.addresses import reason_of, shown
 from orc_repro.config import Tracking
 from orc_repro.project import run_folder
 from orc_repro.search.storage import REASON, RUN
 from orc_repro.tracking.delivery import Delivery, Removed
-from orc_repro.tracking.store import open_client, reason, shown, store_uri
+from orc_repro.tracking.store import open_client, store_uri
 
 _SAID = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -37,7 +38,7 @@ def tell(study: Study, best: FrozenTrial, settings: Tracking) -> str | None:
                 with suppress(Removed):
                     _tag(Delivery(client, folder, settings), trial, best)
     except Exception as error:  # a store may raise anything; the search's files are safe
-        return f"the trials are not tagged in {shown(uri)} ({reason(error)})"
+        return f"the trials are not tagged in {shown(uri)} ({reason_of(error)})"
     return None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from orc_repro.addresses import reason_of, shown
 from orc_repro.cells import Study
 from orc_repro.errors import UserError
 from orc_repro.progress import Work
@@ -17,7 +18,7 @@ from orc_repro.stages.run import manifest_of
 from orc_repro.stages.train import weights_digest
 from orc_repro.tracking.finals import final_metrics
 from orc_repro.tracking.paging import every, pages
-from orc_repro.tracking.store import UNKNOWN, open_client, reason, shown, store_lock
+from orc_repro.tracking.store import UNKNOWN, open_client, store_lock
 
 ALIAS = "best"
 
@@ -48,7 +49,7 @@ def register(study: Study) -> list[str]:
             lines = list(_lines(client, releases, work))
     except MlflowException as error:
         raise UserError(
-            f"{shown(client.tracking_uri)} has not registered every network ({reason(error)});"
+            f"{shown(client.tracking_uri)} has not registered every network ({reason_of(error)});"
             " the same command goes on with the others"
         ) from None
     return lines

@@ -12,6 +12,7 @@ import pandas as pd
 from orc_repro.cells import Study, load_study
 from orc_repro.config import Params, architecture_of, load_params
 from orc_repro.csv_files import csv_text
+from orc_repro.deadline import Unusable
 from orc_repro.files import write_atomically, write_json
 from orc_repro.page.files import drawn_of
 from orc_repro.plan import Declaration
@@ -128,7 +129,7 @@ def deliver_finals(study: Study) -> list[str]:
     evaluating a small network does.
 
     Returns:
-        a sentence for each run that could not be delivered.
+        a sentence for each run that could not be delivered, or one if the store is unusable.
     """
     if not study.params.tracking.enabled:
         return []
@@ -138,7 +139,11 @@ def deliver_finals(study: Study) -> list[str]:
             result = read_result(key, evaluated(cell.study))
             if result is not None and (run_folder(result.fingerprint) / "run.json").exists():
                 folder = run_folder(result.fingerprint)
-                problems.append(deliver(folder, study.params.tracking, drawn_of(key, cell)))
+                try:
+                    problems.append(deliver(folder, study.params.tracking, drawn_of(key, cell)))
+                except Unusable as error:
+                    problems.append(f"{error}; `orc-repro sync` sends what is missing")
+                    break
             work.done()
     return [problem for problem in problems if problem]
 

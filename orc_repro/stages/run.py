@@ -11,6 +11,7 @@ from types import TracebackType
 import torch
 from filelock import FileLock, Timeout
 
+from orc_repro.addresses import reason_of
 from orc_repro.config import Params, Recipe
 from orc_repro.data.batches import Augmentation, ResidentImages
 from orc_repro.data.manifest import Manifest
@@ -33,7 +34,7 @@ from orc_repro.tracking.outcome import OUTCOME, SECONDS, read_outcome
 from orc_repro.tracking.records import metrics_log
 from orc_repro.tracking.runlog import Log, RunLog, Unwritten, forget
 from orc_repro.tracking.sender import Sender
-from orc_repro.tracking.tracker import ABOUT, Tracker
+from orc_repro.tracking.tracker import ABOUT, Tracker, ask_new_store
 from orc_repro.training import checkpoints
 from orc_repro.training.checkpoints import Checkpoints
 from orc_repro.training.loop import TrainingData, fit
@@ -142,14 +143,13 @@ class Run:
             if self._tracker is not None and error is not None and not self._finished:
                 ended = isinstance(error, Interrupted | NotWorthwhile)
                 status = "KILLED" if ended else "FAILED"
-                reason = " ".join(str(error).split()) or type(error).__name__
-                _warn(self._tracker.finish(status, reason))
+                _warn(self._tracker.finish(status, reason_of(error)))
         finally:
             self._stop.__exit__()
             self._lock.release()
         if self.processes.leads and not isinstance(error, Interrupted):
             # Noted while it ended: whoever started it must not start another.
-            how = "was finished" if error is None else f"had ended: {' '.join(str(error).split())}"
+            how = "was finished" if error is None else f"had ended: {reason_of(error)}"
             self._stop.stop_if_requested(f"when the run {how}")
 
     def is_finished(self, wanted: Path) -> bool:
@@ -202,10 +202,10 @@ class Run:
         identity, recipe = self.identity, self.identity.recipe
         leads = self.processes.leads
         self._refuse_different_runs()
+        if leads:
+            ask_new_store(self._params.tracking)
         for module in method.modules.values():  # other processors may have drawn other last bits
             self.processes.take_leaders(module.state_dict().values())
-        if leads:
-            self._begin()
         try:
             train, validation = (
                 open_split(
@@ -214,6 +214,9 @@ class Run:
                 for split in ("train", "validation")
             )
             steps = len(train) // recipe.batch_size
+            self.processes.part_of(recipe.batch_size)
+            if leads:
+                self._begin()
             with (
                 closing(make_log(self.folder) if leads else Unwritten(self.folder)) as log,
                 Progress(
@@ -257,6 +260,7 @@ class Run:
             )
 
     def _begin(self) -> None:
+        """Prepare the run's folder, once nothing is left to refuse: ``--restart`` empties it."""
         identity = self.identity
         if self._restart:
             # In this order: a kill in between leaves nothing that could be delivered or continued.

@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from orc_repro.config import Tracking
+from orc_repro.deadline import Unusable
 from orc_repro.errors import UserError
 from orc_repro.files import write_json
 from orc_repro.progress import Work
@@ -28,6 +29,8 @@ def sync(settings: Tracking) -> tuple[int, list[str]]:
     A run without an outcome whose process is gone was killed without a chance to say so; MLflow
     would show it as running for ever, so it is said here. Resuming it makes it run again.
 
+    A store that does not answer is asked once, not once a run.
+
     Returns:
         how many runs were delivered, and a sentence for each that could not be.
     """
@@ -43,6 +46,9 @@ def sync(settings: Tracking) -> tuple[int, list[str]]:
                     problem = deliver(folder, settings)
             except Timeout:
                 continue  # its own process delivers it
+            except Unusable as error:
+                problems.append(str(error))
+                break
             except UserError as error:
                 problem = str(error)
             if problem:

@@ -13,7 +13,9 @@ from typing import Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from orc_repro.addresses import reason_of, shown
 from orc_repro.config import Tracking
+from orc_repro.deadline import Unusable
 from orc_repro.errors import UserError, say
 from orc_repro.files import read_file, write_json
 from orc_repro.fingerprint import file_digest
@@ -26,8 +28,6 @@ from orc_repro.tracking.records import best_teacher, metrics_log, roles_log
 from orc_repro.tracking.runlog import ARTIFACTS, commit_all
 from orc_repro.tracking.store import (
     open_client,
-    reason,
-    shown,
     store_lock,
     store_name,
     store_uri,
@@ -70,9 +70,10 @@ _BY_STORE = TypeAdapter(dict[str, Delivered])
 def read_delivered(folder: Path) -> dict[str, Delivered]:
     """What has arrived where; a damaged file counts as nothing, as sending twice is harmless."""
     try:
-        return _BY_STORE.validate_json(read_file(folder / "delivered.json"))
+        stores = _BY_STORE.validate_json(read_file(folder / "delivered.json"))
     except (OSError, ValidationError):
         return {}
+    return {shown(store): state for store, state in stores.items()}  # once less was hidden
 
 
 class Delivery:
@@ -242,11 +243,13 @@ def deliver(
 
     Returns:
         None, or a sentence saying why it could not be done.
+
+    Raises:
+        Unusable: the store would take no other run either.
     """
-    uri = store_uri()
     try:
         ended = read_outcome(folder)
-        delivery = Delivery(open_client(uri), folder, settings)
+        delivery = Delivery(open_client(), folder, settings)
         if ended is None:
             delivery.drain()
             return None
@@ -262,7 +265,14 @@ def deliver(
         delivery.show(drawn or {})
     except Removed:
         return None
+    except Unusable:
+        raise
     except Exception as error:  # a store may raise anything; the run's files are safe
-        why = reason(error)
-        return f"{folder.name} is not delivered to {shown(uri)} ({why}); `orc-repro sync` will"
+        return undelivered(folder, reason_of(error))
     return None
+
+
+def undelivered(folder: Path, reason: str) -> str:
+    """Say of a run that the store does not have it, and what will send it."""
+    store = shown(store_uri())
+    return f"{folder.name} is not delivered to {store} ({reason}); `orc-repro sync` will"

@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 
 from orc_repro.config import Tracking
+from orc_repro.deadline import Unusable
 from orc_repro.interruption import Interruption
-from orc_repro.tracking.delivery import Delivery, deliver
-from orc_repro.tracking.store import open_client, shown, store_uri
+from orc_repro.tracking.delivery import Delivery, deliver, undelivered
+from orc_repro.tracking.store import open_client, store_uri
 
 INTERVAL_S = 2.0
 LONGEST_PAUSE_S = 60.0
@@ -56,10 +57,7 @@ class Sender:
             self._thread.join(0.1)
             patience = GIVE_UP_WHEN_STOPPED_S if stop.requested else GIVE_UP_S
             if time.monotonic() - began > patience:
-                return (
-                    f"{self._folder.name} is not delivered to {shown(self._uri)} (it takes more"
-                    f" than {patience:.0f} s); `orc-repro sync` will"
-                )
+                return undelivered(self._folder, f"it takes more than {patience:.0f} s")
         return self._problem
 
     def _run(self) -> None:
@@ -79,7 +77,10 @@ class Sender:
                     pause = INTERVAL_S
                 except Exception:  # whatever a store may raise, training goes on
                     pause = min(2 * pause, LONGEST_PAUSE_S)
-        self._problem = deliver(self._folder, self._settings)
+        try:
+            self._problem = deliver(self._folder, self._settings)
+        except Unusable as error:
+            self._problem = undelivered(self._folder, str(error))
 
     def _watch_the_machine(self, run_id: str, seconds: float, at_work: ExitStack) -> None:
         from orc_repro.tracking.machine import Monitor  # here: loads MLflow

@@ -12,6 +12,14 @@ from typing import Any
 from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
+from orc_repro.addresses import reason_of, shown
+from orc_repro.deadline import (
+    ANSWER_WITHIN_S,
+    TRANSFER_WITHIN_S,
+    Impatient,
+    Unusable,
+    within,
+)
 from orc_repro.errors import UserError, one_line
 from orc_repro.files import write_json
 from orc_repro.project import scratch
@@ -26,6 +34,7 @@ SETTINGS = {
     "MLFLOW_TRUNCATE_LONG_VALUES": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -39,9 +48,9 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}
 SILENT = ("mlflow.store.db.utils", "mlflow.system_metrics")
 
 EMBEDDED = "sqlite:///<embedded>/mlflow.db"
-LONGEST_REASON = 2000  # MLflow's advice comes last, and takes 600 characters
 ANSWERED = "stores.json"
 UNKNOWN = "RESOURCE_DOES_NOT_EXIST"  # MLflow's error code
+LOCK_WITHIN_S = 120.0  # processes of this machine create a fresh store's tables one by one
 _STORES = TypeAdapter(list[str])
 
 
@@ -53,11 +62,6 @@ def store_uri() -> str:
 def embedded_uri() -> str:
     """The SQLite store in the project's own folder; absolute, as a relative one moves about."""
     return f"sqlite:///{scratch() / 'mlflow.db'}"
-
-
-def shown(uri: str) -> str:
-    """A URI without user name and password."""
-    return re.sub(r"//[^@/]*@", "//", uri)
 
 
 def store_name(uri: str) -> str:
@@ -72,64 +76,125 @@ def has_answered(uri: str | None = None) -> bool:
 
 def _answered() -> list[str]:
     try:
-        return _STORES.validate_json((scratch() / ANSWERED).read_bytes())
+        stores = _STORES.validate_json((scratch() / ANSWERED).read_bytes())
     except (OSError, ValidationError):
         return []
+    return [shown(store) for store in stores]  # an earlier version hid less
 
 
 def open_client(uri: str | None = None) -> Any:
-    """An ``MlflowClient`` on a store that answers.
+    """Return an ``MlflowClient`` on a store that answers; each of its calls has a deadline.
 
-    An embedded store is created here, under a lock: several processes that create the tables of
-    one fresh database at once crash each other.
+    The tables of a database are created here, under a lock: several processes that create the
+    tables of one fresh database at once crash each other.
 
     Raises:
-        UserError: MLflow is not installed, or the store does not answer.
+        Unusable: MLflow cannot be loaded, has no store for this address, or the store does not
+            answer in time.
     """
     uri = uri or store_uri()
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    try:
-        from mlflow import MlflowClient
+    try:  # before any deadline: loading takes seconds
+        import mlflow.tracking.client  # noqa: F401
+        from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
     except ImportError:
-        raise UserError(
+        raise Unusable(
             "MLflow is not installed; install it or set tracking.enabled to false"
         ) from None
+    except ValueError as error:  # MLflow reads some of its environment variables already here
+        raise Unusable(f"MLflow cannot be loaded ({_reason(error, uri)})") from None
     for logger in SILENT:
         logging.getLogger(logger).setLevel(logging.CRITICAL)
-    lock = scratch() / "mlflow.lock"
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
-            if uri.startswith("sqlite:///"):
-                _prepare_sqlite(Path(uri.removeprefix("sqlite:///")))
-            if uri == embedded_uri():
-                follow_folder(scratch() / "mlflow.db")
-            client = MlflowClient(tracking_uri=uri)
-            client.search_experiments(max_results=1)
-            if not has_answered(uri):
+        client = _connect(uri)
+        if not has_answered(uri):
+            with store_lock():
                 write_json(scratch() / ANSWERED, [*_answered(), store_name(uri)])
-    except Exception as error:  # SQLAlchemy, requests and MLflow each raise their own kinds
-        raise UserError(
-            f"the tracking store {shown(uri)} does not answer ({reason(error)}); start it, or"
-            " correct MLFLOW_TRACKING_URI, or set tracking.enabled to false in params.yaml"
+    except Unusable:
+        raise
+    except UnsupportedModelRegistryStoreURIException as error:
+        schemes = (f"{scheme}:" for scheme in error.supported_uri_schemes if scheme)
+        raise Unusable(
+            f"MLFLOW_TRACKING_URI is {one_line(shown(uri))}, which MLflow has no store for; it must"
+            f" begin with one of {', '.join(schemes)}"
         ) from None
+    except Exception as error:  # SQLAlchemy, requests and MLflow each raise their own kinds
+        raise _away(uri, _reason(error, uri)) from None
     return client
 
 
-def _prepare_sqlite(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _connect(uri: str) -> Any:
+    from mlflow.store.db.db_types import DATABASE_ENGINES
+
+    database = uri.partition(":")[0].partition("+")[0]
+    if database == "sqlite":  # a file: no network is waited for
+        with store_lock():
+            _prepare_sqlite(uri)
+            if uri == embedded_uri():
+                follow_folder(scratch() / "mlflow.db")
+            return _ask(uri)
+    if database in DATABASE_ENGINES:
+        with store_lock():
+            client = within(ANSWER_WITHIN_S, lambda: _ask_database(uri))
+    else:
+        client = within(ANSWER_WITHIN_S, lambda: _ask(uri))
+    return Impatient(
+        client,
+        lambda name: TRANSFER_WITHIN_S if "artifact" in name else ANSWER_WITHIN_S,
+        lambda late: _away(uri, str(late)),
+    )
+
+
+def _ask(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    client.search_experiments(max_results=1)
+    return client
+
+
+def _ask_database(uri: str) -> Any:
+    """Connect once by hand first: MLflow would try ten times and say each time that it failed."""
+    from mlflow.store.db.utils import create_sqlalchemy_engine
+
+    engine = create_sqlalchemy_engine(uri)
+    engine.connect().close()
+    engine.dispose()
+    return _ask(uri)
+
+
+def _prepare_sqlite(uri: str) -> None:
+    from sqlalchemy import make_url
+
+    written = uri.partition("///")[2]
+    path = make_url(uri).database or ""
+    # A query may follow the path of somebody's own address; in ours there is none.
+    if path != (written if uri == embedded_uri() else written.partition("?")[0]):
+        raise Unusable(
+            f"MLflow cannot keep its store at {one_line(written)}: in an address the '?' or '%' of"
+            " this path means something else; rename the folder, or let ORC_SCRATCH name one"
+            " without these characters"
+        )
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     # The write-ahead log lets the UI read while training writes.
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
 
 
-def reason(error: Exception) -> str:
-    """Return what a store said went wrong, on one line, whole but for its SQL statement."""
-    text = re.split(r" \[SQL: | \(Background on ", " ".join(str(error).split()), maxsplit=1)[0]
-    text = re.sub(r".*Caused by (\w+)\(.*?: (.*?)['\")]+$", r"\1: \2", text)
-    return one_line(shown(text), LONGEST_REASON) or type(error).__name__
+def _away(uri: str, reason: str) -> Unusable:
+    if re.search(r"//[^@]*[/?#][^@]*@", uri):
+        reason += "; a password with '/', '?' or '#' must have %2F, %3F or %23 there"
+    return Unusable(
+        f"the tracking store {one_line(shown(uri))} does not answer ({reason}); start it, or"
+        " correct MLFLOW_TRACKING_URI, or set tracking.enabled to false in params.yaml"
+    )
+
+
+def _reason(error: Exception, uri: str) -> str:
+    """Return what a store said went wrong; of a failed request, why the connection failed."""
+    return re.sub(r".*Caused by (\w+)\(.*?: (.*?)['\")]+$", r"\1: \2", reason_of(error, uri))
 
 
 def experiment_id(client: Any, name: str) -> str:
@@ -166,5 +231,7 @@ def whether_active(client: Any, run_id: str) -> bool | None:
 
 
 def store_lock() -> FileLock:
-    """Held while something is looked up and then created, so that it is created once."""
-    return FileLock(scratch() / "mlflow.lock")
+    """Return the lock to hold while something is looked up and then created, to create it once."""
+    path = scratch() / "mlflow.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path, timeout=LOCK_WITHIN_S)

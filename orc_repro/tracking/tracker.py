@@ -22,15 +22,20 @@ from orc_repro.validation import read_json
 ABOUT = "run.json"
 
 
-class Tracker:
-    """One run's tracking. With tracking off, the run's own files are still complete.
+def ask_new_store(settings: Tracking) -> None:
+    """Ask a store that never answered: a wrong address is found before hours of training.
 
-    A store that never answered is asked first: a wrong address is found before hours of training,
-    not after. One that is known and just now away costs nothing but a later ``orc-repro sync``.
+    A store that is known and just now away costs nothing but a later ``orc-repro sync``.
 
     Raises:
-        UserError: the tracking store has never answered and does not now.
+        UserError: the store does not answer, or its address is wrong.
     """
+    if settings.enabled and not has_answered():
+        open_client()
+
+
+class Tracker:
+    """One run's tracking. With tracking off, the run's own files are still complete."""
 
     def __init__(
         self,
@@ -43,8 +48,6 @@ class Tracker:
         self._folder, self._stop = folder, stop
         self._sender: Sender | None = None
         if settings.enabled:
-            if not has_answered():
-                open_client()
             self._sender = Sender(folder, settings)
         about = folder / ABOUT
         if resumed and about.exists():  # it stays the same MLflow run

@@ -110,6 +110,40 @@ def test_an_unreachable_tracking_store(
     assert "http://127.0.0.1:9 does not answer" in run(capsys, "train", cell)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [
+        ("MLFLOW_TRACKING_URI", "foo://me:geheim@bar", "MLFLOW_TRACKING_URI is foo://bar"),
+        ("MLFLOW_TRACKING_URI", "localhost:5000", "MLFLOW_TRACKING_URI is localhost:5000"),
+        ("MLFLOW_TRACKING_URI", "http://[::1", "http://[::1 does not answer"),
+        ("MLFLOW_HTTP_REQUEST_TIMEOUT", "soon", "MLFLOW_HTTP_REQUEST_TIMEOUT"),
+        ("ORC_SCRATCH", "params.yaml", "ORC_SCRATCH is 'params.yaml'"),
+        ("ORC_SCRATCH", "x" * 300, "ORC_SCRATCH is 'xxx"),
+        ("ORC_RUN_PID", "me", "ORC_RUN_PID is 'me'"),
+        ("ORC_RUN_PID", "1,²", "ORC_RUN_PID is '1,²'"),
+        ("ORC_RUN_PID", "9" * 30, "ORC_RUN_PID is '999"),
+        ("ORC_DEVICE", "toaster", "the device is 'toaster'"),
+    ],
+)
+def test_junk_in_a_variable_of_the_environment(
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    named: str,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["orc-repro", "prepare", "digits"])
+    with pytest.raises(SystemExit):
+        main()
+    capsys.readouterr()
+    cell = next(key for key in _keys() if "-ce-" in key)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv(variable, value)
+    sentence = run(capsys, "train", cell)
+    assert named in sentence and "geheim" not in sentence
+
+
 def test_a_gpu_that_is_not_there(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cell = next(key for key in _keys() if "-ce-" in key)
     assert "cuda:99" in run(capsys, "train", cell, "--device", "cuda:99")

@@ -174,9 +174,13 @@ def clear(folder: Path) -> None:
         path.unlink()
 
 
-def lead_out_of_a_linked_split(root: Path) -> None:
+def lead_out(root: Path) -> None:
     (root / "val").rename(root.parent / "out")
     (root / "val").symlink_to(root.parent / "out")
+
+
+def lead_out_of_a_linked_split(root: Path) -> None:
+    lead_out(root)
     (root / "val" / WNID / "x.JPEG").symlink_to("/etc/passwd")
 
 

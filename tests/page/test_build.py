@@ -181,6 +181,10 @@ def test_runs_are_links_to_the_ui_or_to_a_server(site: Path) -> None:
     assert f'<a href="https://mlflow.example/#/runs/{run}">{run}</a>' in linked
     with pytest.raises(UserError, match="does not begin with http"):
         write_page(Path("linked.html"), "javascript:alert(1)")
+    for secret in ("https://me:geheim@mlflow.example", "https://mlflow.example/?token=geheim"):
+        with pytest.raises(UserError, match=r"public.*https://mlflow\.example") as caught:
+            write_page(Path("linked.html"), secret)
+        assert "geheim" not in str(caught.value)
 
 
 HOSTILE = (

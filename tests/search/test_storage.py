@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -16,6 +18,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from orc_repro import process_identity
+from orc_repro.errors import UserError
 from orc_repro.search import storage
 from orc_repro.search.declaration import Search
 from orc_repro.search.space import Values, suggest
@@ -25,6 +28,7 @@ from orc_repro.search.storage import (
     RUN,
     WORKER,
     heartbeating,
+    open_study,
     retry,
     sign,
     sweep,
@@ -192,3 +196,49 @@ def test_whoever_waits_notices_that_a_worker_elsewhere_is_gone(
         sweep(study)
     assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.WAITING]
     assert study.trials[1].user_attrs[RETRY_OF] == 0
+
+
+def test_a_database_that_does_not_answer_is_one_sentence_soon(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("psycopg")
+    monkeypatch.setenv("ORC_SCRATCH", str(tmp_path))
+    monkeypatch.setattr(storage, "ANSWER_WITHIN_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port, began = server.getsockname()[1], time.monotonic()
+        monkeypatch.setenv(ADDRESS, f"postgresql+psycopg://me:geheim@127.0.0.1:{port}/x")
+        with pytest.raises(UserError, match=rf"{ADDRESS} names cannot be used \(it takes"):
+            open_study(SEARCH, "x", {}, {})
+        server.close()
+        with pytest.raises(UserError, match="refused") as caught:
+            open_study(SEARCH, "x", {}, {})
+    assert "geheim" not in str(caught.value) and time.monotonic() - began < 20
+
+
+def test_a_database_that_falls_silent_ends_the_call_and_not_the_heartbeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ADDRESS, f"sqlite:///{tmp_path / 'search.db'}")
+    kept = heartbeating(os.environ[ADDRESS])
+    study = optuna.create_study(storage=kept)
+    trial = study.ask()
+    monkeypatch.setattr(storage, "ANSWER_WITHIN_S", 0.5)
+    with closing(sqlite3.connect(tmp_path / "search.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UserError, match="takes more than"):
+            trial.set_user_attr("a", 1)
+        kept.record_heartbeat(trial._trial_id)
+    trial.set_user_attr("b", 2)
+    assert study.trials[0].user_attrs["b"] == 2
+
+
+def test_what_optuna_handles_itself_reaches_it(tmp_path: Path) -> None:
+    kept = heartbeating(f"sqlite:///{tmp_path / 'search.db'}")
+    optuna.create_study(storage=kept, study_name="one")
+    again = optuna.create_study(storage=kept, study_name="one", load_if_exists=True)
+    again.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    assert len(again.trials) == 2
+    with pytest.raises(optuna.exceptions.DuplicatedStudyError):
+        optuna.create_study(storage=kept, study_name="one")
+    with pytest.raises(KeyError):
+        optuna.load_study(storage=kept, study_name="two")

@@ -154,6 +154,29 @@ def test_restart_forgets_what_was_begun(project: Path, capsys: pytest.CaptureFix
     assert code == 0 and "epoch 1/3" in said and "note:" not in said
 
 
+@pytest.mark.parametrize("missing", ["store", "data"])
+def test_restart_forgets_nothing_before_all_checks_have_passed(
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    missing: str,
+) -> None:
+    assert orc_repro(capsys, "train", CELL)[0] == 0
+    folder = run_folder(project, CELL)
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with monkeypatch.context() as patch:
+        if missing == "store":
+            params = project / "params.yaml"
+            params.write_text(params.read_text().replace("enabled: false", "enabled: true"))
+            patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        else:
+            (image,) = (project / "data/prepared/digits").glob("train*images*")
+            image.write_bytes(image.read_bytes()[:-1])
+        code, said = orc_repro(capsys, "train", CELL, "--restart")
+    assert code == 2 and ("does not answer" in said or "damaged" in said), said
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
 def test_another_config_starts_over_and_says_why_and_where_the_old_run_is(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
