@@ -53,7 +53,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     try:
         open_file(path).close()
-        found = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
+        content = load_file(path) if path.suffix == ".safetensors" else _unpickled(path)
     except FileNotFoundError:
         raise UserError(f"the weights {path} do not exist") from None
     except pickle.UnpicklingError as error:  # torch's own words advise to trust the file
@@ -68,23 +68,23 @@ def read_state(path: Path) -> dict[str, Tensor]:
         reason = one_line(" ".join(str(error).split()), 200)
         raise UserError(f"the weights {path} are damaged: {reason}") from None
     try:
-        return {name: tensor.detach() for name, tensor in _unwrapped(found).items()}
+        return {name: tensor.detach() for name, tensor in _unwrapped(content).items()}
     except ValueError as error:
         raise UserError(f"the weights {path} are no state dict: {error}") from None
 
 
-def _unwrapped(found: object) -> Mapping[str, Tensor]:
+def _unwrapped(content: object) -> Mapping[str, Tensor]:
     """The state dict that was saved, alone or as one value of a dict.
 
     Raises:
         ValueError: there is none, or there are several.
     """
-    if _is_state(found):
-        return found
-    if not isinstance(found, Mapping):
+    if _is_state(content):
+        return content
+    if not isinstance(content, Mapping):
         raise ValueError("names with a tensor each")
-    inner = {name: value for name, value in found.items() if _is_state(value) and value}
-    names = one_line(", ".join(f"'{name}'" for name in inner or found), 200)
+    inner = {name: value for name, value in content.items() if _is_state(value) and value}
+    names = one_line(", ".join(f"'{name}'" for name in inner or content), 200)
     if not inner:
         raise ValueError(f"names with a tensor each, nor is one of {names}")
     if len(inner) > 1:

@@ -14,7 +14,7 @@ PREFIXES = ("module", "_orig_mod", "model", "net", "network", "backbone", "stude
 
 _STEM = {"conv1": "features.0.0", "bn1": "features.0.1"}
 _HEADS = ("fc", "linear", "classifier")
-_BLOCK = re.compile(r"layer(\d+)\.(\d+)\.(conv|bn|downsample|shortcut)\.?(\d)")
+_BLOCK = re.compile(r"layer(\d{1,3})\.(\d{1,3})\.(conv|bn|downsample|shortcut)\.?(\d)")
 
 State = Mapping[str, Tensor]
 
@@ -70,13 +70,14 @@ def _without_prefixes(state: dict[str, Tensor], wanted: State) -> dict[str, Tens
 
 def _resnet_names(names: Iterable[str]) -> dict[str, str]:
     """The names here of layers that are called ``conv1``, ``bn1``, ``layer1.0.conv1``, ``fc``."""
-    found = {name: _BLOCK.match(name) for name in names}
-    blocks = sorted({(int(m[1]), int(m[2])) for m in found.values() if m})
+    matches = {name: _BLOCK.match(name) for name in names}
+    blocks = sorted({(int(m[1]), int(m[2])) for m in matches.values() if m})
+    numbers = {block: number for number, block in enumerate(blocks, start=1)}
     ours = {}
-    for name, match in found.items():
+    for name, match in matches.items():
         layer, _, leaf = name.rpartition(".")
         if match and match.end() == len(layer):
-            block = f"features.{blocks.index((int(match[1]), int(match[2]))) + 1}"
+            block = f"features.{numbers[int(match[1]), int(match[2])]}"
             kind, number = match[3], int(match[4])
             if kind in ("conv", "bn"):
                 ours[name] = f"{block}.residual.{number - 1}.{int(kind == 'bn')}.{leaf}"

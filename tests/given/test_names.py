@@ -87,3 +87,10 @@ def test_another_shape_anywhere_is_refused() -> None:
     renamed["fc.weight"], renamed["fc.bias"] = renamed["fc.weight"][:5], renamed["fc.bias"][:5]
     with pytest.raises(UserError, match=r"head\.weight is float32 \[5, 64\], not"):
         check("resnet8", renamed, ours, "a.pth")
+
+
+def test_names_without_end_are_refused() -> None:
+    ours = drawn("resnet8")
+    theirs = {f"layer{9 * '9' * 1000}.0.conv1.weight": torch.zeros(1)} | ours
+    with pytest.raises(UserError, match=r"it has no layer999"):
+        check("resnet8", theirs, ours, "a.pth")
