@@ -27,7 +27,7 @@ from orc_repro.files import write_json
 from orc_repro.instructions import PORTABLE, is_portable
 from orc_repro.models import build
 from orc_repro.project import PREPARED, WEIGHTS, evaluated, trained
-from orc_repro.report.results import BestEpoch, History
+from orc_repro.report.results import VALIDATION_TOP1, BestEpoch, History
 from orc_repro.stages.place import take_place
 from orc_repro.training.networks import build_network, save_weights
 
@@ -159,7 +159,7 @@ def evaluation(study: Study, key: str) -> Any:
         row="",
         fingerprint="",
         training_images=manifest.count("train"),
-        epochs=({}, {}),
+        epochs=({VALIDATION_TOP1: 0.0}, {VALIDATION_TOP1: 0.0}),
         best={name: BestEpoch(epoch=1, validation_top1=0.0) for name in names},
         elected={},
         role_changes=0,
@@ -193,7 +193,7 @@ def edge_cases(method: AnyMethod) -> Any:
         return None
     losses = torch.tensor([[0.5, 1.5, 0.1], [2.0, 0.3, 0.2], [torch.nan, 1.0, 1.0]])
     wrong = torch.tensor([[False, True, False], [True, False, False], [True, True, True]])
-    uniform = torch.tensor([0.1, 0.5, 0.9])
+    uniform = torch.tensor([0.9, 0.1, 0.5])
     choice, nobody = method.feedback.choice, method.feedback.nobody_errs
     promotion = method.promotion
     return [
