@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orc_repro.cells import Cells
+from orc_repro.files import write_atomically
 from orc_repro.project import DEFAULT, POOLS, evaluated, reports, trained
 
 PICTURES = ("roles", "classes")  # by study, below the reports
@@ -38,7 +39,7 @@ def write_pipeline(folder: Path, cells: Cells) -> Path:
     path = pipeline_of(folder)
     text = f"# {header_of(folder)}\n{pipeline_text(folder, cells)}"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
+        write_atomically(path, text.encode())
     return path
 
 

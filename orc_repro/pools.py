@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from orc_repro.cells import Cells
 from orc_repro.errors import UserError
-from orc_repro.pipelines import GENERATED
+from orc_repro.pipelines import BEHAVIOUR, GENERATED
 from orc_repro.project import POOLS, RESULTS
 
 Entry = TypeVar("Entry")
@@ -70,7 +70,7 @@ def left_behind(root: Path, found: Collection[Path]) -> dict[Path, list[Path]]:
         for folder in sorted((root / POOLS).glob("*"))
         if folder not in found
     }
-    return {folder: paths for folder, paths in left.items() if paths}
+    return {folder: [*paths, *folder.glob(BEHAVIOUR)] for folder, paths in left.items() if paths}
 
 
 def remove(folder: Path, written: Collection[Path], root: Path) -> str:

@@ -22,8 +22,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     write_study(tmp_path, "one", [ROW])
-    plan()
-    assert {path.name for path in POOL.iterdir()} == {"cells.yaml", "dvc.yaml"}
+    plan(wanted=[Path("studies/one")])
+    (POOL / "behaviour.json").write_text("{}")
+    assert {path.name for path in POOL.iterdir()} == {"cells.yaml", "dvc.yaml", "behaviour.json"}
     return tmp_path
 
 
@@ -39,7 +40,10 @@ def test_a_pool_that_no_study_declares_any_more_is_named_and_removed(
     code, said = orc_repro(capsys, "check")
     assert code == 2
     assert f"no study declares {POOL} any more; `orc-repro plan` removes it" in said
-    assert plan()[-1] == f"{POOL}: no study declares it; cells.yaml and dvc.yaml removed"
+    assert (
+        plan()[-1]
+        == f"{POOL}: no study declares it; cells.yaml and dvc.yaml and behaviour.json removed"
+    )
     assert not POOL.exists()
     assert not any(line.startswith(str(POOL)) for line in plan())
 
@@ -51,7 +55,7 @@ def test_what_was_measured_in_it_is_kept_and_named(project: Path) -> None:
     lock = POOL / "dvc.lock"
     lock.write_text("schema: '2.0'\n")
     take_own_experiment()
-    gone = f"{POOL}: no study declares it; cells.yaml and dvc.yaml removed"
+    gone = f"{POOL}: no study declares it; cells.yaml and dvc.yaml and behaviour.json removed"
     assert plan()[-1] == f"{gone}; {lock} and results/digits kept, for you to delete"
     command(project, "dvc", "init", "-q", "--no-scm")
     command(project, "dvc", "stage", "list", "--all")  # no output of two stages

@@ -36,6 +36,7 @@ def run_command(
 ) -> None:
     """Run a study's pipeline through DVC; a signal ends all of it in order, to be continued."""
     from orc_repro.stages.jobs import (
+        behaviour_stages,
         ends_of,
         find_jobs,
         jobs_of,
@@ -54,6 +55,8 @@ def run_command(
     if workers is None:
         run_pipeline([job.address for job in named])
     else:
+        # Workers run single stages, and do not look at what these depend on.
+        run_pipeline(behaviour_stages(jobs))
         run_side_by_side(with_all_before(named, jobs), workers)
 
 

@@ -53,7 +53,7 @@ def available_workers() -> int:
     except AttributeError:  # not on every system
         usable = os.cpu_count() or 1
     beside = os.environ.get("LOCAL_WORLD_SIZE", "")
-    return max(1, usable // (int(beside) if beside.isdigit() and int(beside) else 1))
+    return max(1, usable // (int(beside) if beside.isdecimal() and int(beside) else 1))
 
 
 class StreamedImages:

@@ -33,12 +33,13 @@ def source_digest(package: Path = PACKAGE) -> str:
     return digest({file.relative_to(package).as_posix(): file_digest(file) for file in files})
 
 
-def read_digests(path: Path = DIGESTS) -> dict[str, str]:
-    """Read the digest of each probe.
+def read_digests(path: Path | None = None) -> dict[str, str]:
+    """Read the digest of each probe; those of this package by default.
 
     Raises:
         UserError: the file is missing or damaged.
     """
+    path = path or DIGESTS
     try:
         return _FORM.validate_json(read_file(path))
     except FileNotFoundError:

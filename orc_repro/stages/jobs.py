@@ -22,6 +22,11 @@ class Job:
     after: frozenset[str] = field(default_factory=frozenset)
 
     @property
+    def file(self) -> str:
+        """The pipeline that has the stage."""
+        return self.address.rpartition(":")[0]
+
+    @property
     def kind(self) -> str:
         """``prepare``, ``pretrain``, ``assist``, ``train``, ``evaluate`` or ``report``."""
         return self.stage.partition("@")[0]
@@ -65,9 +70,14 @@ def jobs_of_cells(folder: Path) -> list[Job]:
     return list(jobs.values())
 
 
+def behaviour_stages(jobs: Iterable[Job]) -> list[str]:
+    """List the stages that write what the code computes for the entries of these."""
+    return list(dict.fromkeys(f"{job.file}:behaviour" for job in jobs if job.kind != "report"))
+
+
 def write_pipelines_of(jobs: Iterable[Job]) -> None:
     """Write the ``dvc.yaml`` of every stage, where it is missing or not as it should be."""
-    for file in {Path(job.address.rpartition(":")[0]) for job in jobs} - {Path("dvc.yaml")}:
+    for file in {Path(job.file) for job in jobs} - {Path("dvc.yaml")}:
         write_pipeline(file.parent, _read(file.parent))
 
 

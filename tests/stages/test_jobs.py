@@ -8,7 +8,15 @@ import pytest
 
 from orc_repro.cells import load_study
 from orc_repro.errors import UserError
-from orc_repro.stages.jobs import Job, ends_of, find_jobs, in_turn, jobs_of, with_all_before
+from orc_repro.stages.jobs import (
+    Job,
+    behaviour_stages,
+    ends_of,
+    find_jobs,
+    in_turn,
+    jobs_of,
+    with_all_before,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,6 +61,12 @@ def test_a_table_takes_its_stages_from_the_pool_and_only_those_it_needs() -> Non
     pool = "studies/pools/cifar10/dvc.yaml"
     assert f"{pool}:{first}" in stages[chain].after
     assert f"{pool}:{chain}" in stages["train@cifar10-r26-r8-takd-s2"].after
+
+
+def test_the_stages_of_a_table_depend_on_the_behaviour_of_its_pool() -> None:
+    jobs = jobs_of(Path("studies/table01_cifar10"))
+    assert behaviour_stages(jobs) == ["studies/pools/cifar10/dvc.yaml:behaviour"]
+    assert behaviour_stages(jobs_of(Path("studies/default"))) == ["dvc.yaml:behaviour"]
 
 
 def test_every_stage_waits_only_for_stages_that_are_there_and_come_first() -> None:
