@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from orc_repro.yaml_files import read_yaml
+from orc_repro.yaml_files import read_lock, read_yaml
 
 ROOT = Path(__file__).parents[1]
 REAL = Path(os.environ.get("ORC_REAL_DATA") or ROOT.parent / "shared" / "data")
@@ -26,6 +26,9 @@ def copy_project(to: Path, edit: Callable[[dict[str, Any]], None], row: dict[str
         shutil.copytree(ROOT / name, to / name, ignore=unwanted)
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copyfile(ROOT / name, to / name)
+    if probed := read_lock(ROOT / "dvc.lock").get("probe"):  # so that no copy is probed again
+        lock = {"schema": "2.0", "stages": {"probe": probed}}
+        (to / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
     params = read_yaml(ROOT / "params.yaml")
     edit(params)
     (to / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))

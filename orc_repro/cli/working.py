@@ -118,8 +118,11 @@ def status_command(study: StatusArgument = None) -> None:
 
 
 def check_command() -> None:
-    """Check that dvc.lock, the cells and the results agree; runs nothing, needs no data."""
+    """Check that the code, dvc.lock, the cells and the results agree; needs no data."""
     from orc_repro.stages.check import check
 
     check()
-    print("every stage is as dvc.lock says, and the report is that of the results")
+    print(
+        "every stage is as dvc.lock says, the code computes what its digests are of, and the report"
+        " is that of the results"
+    )

@@ -55,11 +55,11 @@ def check() -> None:
             _check_declared(folder, declared)
             work.done()
         for part in (
-            check_digests,
             _check_results,
             check_page,
             check_reproduction,
             partial(_check_locked, locked, written),
+            check_digests,  # the longest
         ):
             part()
             work.done()
@@ -142,6 +142,6 @@ def _check_locked(pipelines: Mapping[Path, list[str]], written: Mapping[Path, Ce
     for stage in chain.from_iterable(pipelines.values()):
         if stage not in same | changed and BUSY in done.stderr:
             raise UserError(f"stage {stage} cannot be checked now: {who_is_at_work()}")
-        # An edit of text alone changes what `probe` depends on; its digests were compared before.
+        # An edit of text alone changes what `probe` depends on; its digests are compared, too.
         if stage not in same and stage != "probe":
             raise UserError(f"stage {stage} has changed since dvc.lock was written; run dvc repro")
