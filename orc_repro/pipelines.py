@@ -12,6 +12,7 @@ from pathlib import Path
 from orc_repro.cells import Cells
 from orc_repro.files import write_atomically
 from orc_repro.project import DEFAULT, POOLS, evaluated, reports, trained
+from orc_repro.yaml_files import read_yaml
 
 PICTURES = ("roles", "classes")  # by study, below the reports
 BEHAVIOUR = "behaviour.json"
@@ -125,7 +126,7 @@ def _probe() -> list[str]:
         "    deps:",
         *_items([f"orc_repro/{name}" for name in sources], "      "),
         "    outs:",
-        *_kept(["orc_repro/probes.json", "orc_repro/probed_source.txt"], "      "),
+        *_kept(["orc_repro/probes.json", "orc_repro/probed_source.txt"], "      ", persist=True),
         "",
     ]
 
@@ -178,6 +179,7 @@ def _report(folder: Path, cells: Cells) -> str:
         *_wdir(folder),
         f"  cmd: python -m orc_repro report{study}",
         "  deps:",
+        *_items(["orc_repro/published"] if _shows_published(folder) else []),
         *_items([f"{folder.as_posix()}/{name}" for name in ("study.yaml", "cells.yaml")]),
         *_items(results),
         "  outs:",
@@ -186,6 +188,11 @@ def _report(folder: Path, cells: Cells) -> str:
         *_kept([f"{shown}/summary.json"]),
     ]
     return "\n".join(f"  {line}" for line in lines) + "\n"
+
+
+def _shows_published(folder: Path) -> bool:
+    path = folder / "study.yaml"
+    return path.exists() and read_yaml(path).get("paper") is not None
 
 
 def _wdir(folder: Path) -> list[str]:
@@ -198,9 +205,16 @@ def _items(paths: Iterable[str], indent: str = "    ") -> list[str]:
     return [f"{indent}- {path}" for path in paths]
 
 
-def _kept(paths: Iterable[str], indent: str = "    ") -> list[str]:
-    """Outputs that are in git instead of DVC's cache."""
-    return [line for path in paths for line in (f"{indent}- {path}:", f"{indent}    cache: false")]
+def _kept(paths: Iterable[str], indent: str = "    ", persist: bool = False) -> list[str]:
+    """Outputs that are in git instead of DVC's cache; with ``persist`` DVC removes none of them
+    before it runs the stage.
+    """
+    marks = ["cache: false", *(["persist: true"] if persist else [])]
+    return [
+        line
+        for path in paths
+        for line in (f"{indent}- {path}:", *(f"{indent}    {mark}" for mark in marks))
+    ]
 
 
 def _foreach(

@@ -39,6 +39,8 @@ def probe_command(
     from orc_repro.probes.behaviour import DIGESTS, probe, read_digests, run_probes
     from orc_repro.probes.entries import write_behaviour
 
+    if names and study is not None:
+        raise UserError("name probes to run, or a study to write for, not both")
     if study is not None:
         print(f"{write_behaviour(load_study(find_study(study)))}: written")
     elif names:
@@ -55,8 +57,10 @@ def prepare_command(
     study: StudyOption = DEFAULT_STUDY,
 ) -> None:
     """Turn a dataset of params.yaml into arrays, splits and a manifest."""
+    from orc_repro.probes.behaviour import ensure_current
     from orc_repro.stages.prepare import prepare
 
+    ensure_current()
     manifest = prepare(load_study(study).params, dataset)
     counts = ", ".join(f"{manifest.count(s)} {s}" for s in ("train", "validation", "test"))
     print(f"{dataset}: {counts}; {manifest.num_classes} classes")

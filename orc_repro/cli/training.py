@@ -114,11 +114,9 @@ def train_command(
 def _runs_side_by_side(processes: int | None, device: str) -> bool:
     """Start this command again on several processes, if so many are wanted; False for one."""
     from orc_repro.probes.behaviour import ensure_current
-    from orc_repro.processes.joining import started_by_torchrun
     from orc_repro.processes.launch import run_side_by_side
 
-    if not started_by_torchrun():
-        ensure_current()
+    ensure_current()
     wanted = load_params().train
     count, name = processes, "--processes"
     if count is None:
@@ -166,8 +164,10 @@ def evaluate_command(
     cell: CellArgument, study: StudyOption = DEFAULT_STUDY, device: DeviceOption = "auto"
 ) -> None:
     """Evaluate a trained cell on the test split; keep what its target predicted."""
+    from orc_repro.probes.behaviour import ensure_current
     from orc_repro.stages.predictions import evaluate_and_keep
 
+    ensure_current()
     result = evaluate_and_keep(load_study_of(cell, study), cell, device)
     last = result.target.last.top1
     print(f"{cell}: {result.target_name} {last:.2f} % after epoch {result.epochs}")

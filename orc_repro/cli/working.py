@@ -91,8 +91,10 @@ def queue_command(
 
 def import_command(folder: Path) -> None:
     """Take over what was trained in another copy of the project, after it was verified."""
+    from orc_repro.probes.behaviour import ensure_current
     from orc_repro.queue.bring import bring
 
+    ensure_current()
     taken, refused = bring(folder)
     for line in [*taken, *refused]:
         print(line)
@@ -102,9 +104,11 @@ def import_command(folder: Path) -> None:
 
 def certify_command(study: StudiesOption = None) -> None:
     """Tell DVC of results that were made without it, where they are what it would have made."""
+    from orc_repro.probes.behaviour import ensure_current
     from orc_repro.queue.certify import certify
     from orc_repro.queue.order import read_entries
 
+    ensure_current()
     for line in certify(read_entries(study or [], load_params())):
         print(line)
 

@@ -1,7 +1,7 @@
 """Methods, their losses and roles: ``docs/method.md`` in code.
 
-A new method is one module here, a configuration, and its name below, in ``fingerprint.py`` and in
-``params.yaml`` (``docs/tutorial.md``, step 5).
+A new method is one module here, a configuration, and its name below, in ``probes/catalogue.py`` and
+in ``params.yaml`` (``docs/tutorial.md``, step 5).
 """
 
 from __future__ import annotations

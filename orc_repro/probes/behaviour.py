@@ -20,6 +20,7 @@ from orc_repro.errors import UserError, one_line, say
 from orc_repro.files import read_file, write_atomically, write_json
 from orc_repro.fingerprint import digest, file_digest
 from orc_repro.probes.catalogue import probes
+from orc_repro.processes.joining import started_by_torchrun
 
 PACKAGE = Path(__file__).parents[1]
 DIGESTS = PACKAGE / "probes.json"
@@ -102,7 +103,10 @@ def probe() -> list[str]:
         The names of the probes whose digest is another than before.
     """
     source = source_digest()
-    before = read_digests() if DIGESTS.exists() else {}
+    try:
+        before = read_digests()
+    except UserError:  # missing or damaged: it is what this writes
+        before = {}
     listed = {str(one) for one in probes()}
     # What needs an extra that is not installed here keeps the digest it has.
     digests = {name: value for name, value in before.items() if name in listed} | run_probes()
@@ -117,9 +121,17 @@ def ensure_current() -> None:
     """Probe the code if its source is not the one that the digests are of.
 
     An installed package cannot have changed; a checkout can.
+
+    Raises:
+        UserError: it has changed, and this is a stage of DVC or one of several processes.
     """
     if not (PACKAGE.parent / "pyproject.toml").exists() or is_current():
         return
+    if "DVC_STAGE" in os.environ or started_by_torchrun():
+        # DVC has noted what its stage depends on; and of many processes none may write.
+        raise UserError(
+            "the code is not the one that was probed; run `orc-repro probe`, then the same again"
+        )
     say("note", "the code is not the one that was probed; probing it takes a minute")
     changed = probe()
     if changed:

@@ -1,7 +1,8 @@
 """List the probes, and say which of them a result depends on.
 
 A probe is named ``<subject>/<name>``. Methods have one probe for each kind and one more for each
-option that has a branch of its own, so that an edit of one branch leaves the others' results valid.
+option that has a branch of its own, so that an edit of such a branch invalidates only the results
+that take it.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,14 +19,17 @@ from torch.nn import functional as F
 
 from orc_repro._torchvision import import_torchvision
 from orc_repro.cells import Study
-from orc_repro.config import AnyMethod, OrcConfig, Params, Recipe
+from orc_repro.config import AnyMethod, FeatureConfig, OneConfig, OrcConfig, Params, Recipe
 from orc_repro.data.photo_manifest import load_any_manifest
 from orc_repro.distill.execution import Execution
+from orc_repro.distill.feature import of_one_size, stage_ends
 from orc_repro.distill.orc.feedback import draw_partners, feedback_probabilities
+from orc_repro.distill.peers.one import last_stage_of, width_at
 from orc_repro.distill.roles import Roles, elect
 from orc_repro.files import write_json
 from orc_repro.instructions import PORTABLE, is_portable
-from orc_repro.models import build
+from orc_repro.models import build, names
+from orc_repro.models.layers import Classifier
 from orc_repro.project import PREPARED, WEIGHTS, evaluated, trained
 from orc_repro.report.results import VALIDATION_TOP1, BestEpoch, History
 from orc_repro.stages.place import take_place
@@ -81,34 +85,40 @@ def prepared(params: Params, source: str) -> Any:
     """Look at what ``prepare`` makes of a source: the manifest, with the digest of each array."""
     from orc_repro.stages.prepare import prepare
 
-    if source == "cifar":
-        return _cifar()
-    names = {"digits": ["digits"], "folder": ["small"], "imagenet": ["folder", "shards"]}[source]
+    names = {
+        "digits": ["digits"],
+        "cifar": ["cifar10", "cifar100"],
+        "folder": ["small"],
+        "imagenet": ["folder", "shards"],
+    }[source]
     manifests = []
-    for name in names:
-        prepare(params, name)
-        manifest = asdict(load_any_manifest(PREPARED / name))
-        manifest.pop("version")  # of the library that digits come with
-        manifests.append(manifest)
+    import_torchvision()
+    with (
+        patch("torchvision.datasets.CIFAR10", _reader(2)),
+        patch("torchvision.datasets.CIFAR100", _reader(3)),
+    ):
+        for name in names:
+            prepare(params, name)
+            manifest = asdict(load_any_manifest(PREPARED / name))
+            manifest.pop("version")  # of the library that digits come with
+            manifests.append(manifest)
     return manifests
 
 
-def _cifar() -> Any:
-    """Look at how CIFAR's arrays are read, without its archive."""
-    from orc_repro.data import sources
+def _reader(classes: int) -> Any:
+    """Make a stand-in for torchvision's readers of CIFAR, whose archives are not here."""
 
     def images(root: Path, train: bool, download: bool) -> SimpleNamespace:
-        pixels = np.arange(2 * 32 * 32 * 3, dtype=np.int64).reshape(2, 32, 32, 3) * (3 - train)
+        count = 4 * classes
+        pixels = np.arange(count * 32 * 32 * 3, dtype=np.int64) * (3 - train)
         return SimpleNamespace(
-            data=(pixels % 251).astype(np.uint8), targets=[1, 0], classes=["first", "second"]
+            data=(pixels % 251).astype(np.uint8).reshape(count, 32, 32, 3),
+            targets=[i % classes for i in range(count)],
+            classes=[f"class {i}" for i in range(classes)],
         )
 
-    images.tgz_md5 = "none"  # type: ignore[attr-defined]
-    import_torchvision()
-    with patch("torchvision.datasets.CIFAR10", images):
-        made = sources.read_cifar("cifar10", Path("raw"), False)
-    arrays: list[Any] = [made.train_images, made.train_labels, made.test_images, made.test_labels]
-    return [[list(a.shape), summary({"": torch.from_numpy(a)})] for a in arrays]
+    images.tgz_md5 = images.filename = "none"  # type: ignore[attr-defined]
+    return images
 
 
 def settings(recipe: Recipe) -> Any:
@@ -188,7 +198,19 @@ def table(path: Path) -> Any:
 
 
 def edge_cases(method: AnyMethod) -> Any:
-    """Look at what a run of a few steps does not meet: ties, networks that are NaN, no error."""
+    """Look at what a run of a few steps does not meet: ties, networks that are NaN, no error;
+    for methods that look into networks, where they do so in each of them.
+    """
+    if isinstance(method, FeatureConfig):
+        large, small = torch.arange(64.0).view(1, 1, 8, 8), torch.arange(16.0).view(1, 1, 4, 4)
+        pairs = of_one_size(large, small), of_one_size(small, large)
+        sizes = [summary(dict(zip("ab", pair, strict=True))) for pair in pairs]
+        return [sizes, {name: stage_ends(net.features) for name, net in _classifiers()}]
+    if isinstance(method, OneConfig):
+        return {
+            name: [cut := last_stage_of(net.features), width_at(net.features, cut)]
+            for name, net in _classifiers()
+        }
     if not isinstance(method, OrcConfig):
         return None
     losses = torch.tensor([[0.5, 1.5, 0.1], [2.0, 0.3, 0.2], [torch.nan, 1.0, 1.0]])
@@ -217,3 +239,11 @@ def edge_cases(method: AnyMethod) -> Any:
             for held in ((), ("b",), ("c",))
         ],
     ]
+
+
+@cache
+def _classifiers() -> list[tuple[str, Classifier]]:
+    """Return the networks whose layers methods look into, without memory for their weights."""
+    with torch.device("meta"):
+        networks = [(name, build(name, num_classes=10)) for name in names()]
+    return [(name, net) for name, net in networks if isinstance(net, Classifier)]

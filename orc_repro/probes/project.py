@@ -12,6 +12,7 @@ from orc_repro.cells import Study
 from orc_repro.config import Params
 from orc_repro.plan import Declaration, PivotDeclaration, Row, expand
 from orc_repro.probes.catalogue import METHODS, Probe, probed_method, probes
+from orc_repro.stages.origin import CIFAR_FOLDERS
 from orc_repro.validation import parse
 
 CLASSES = 7  # more than five, so that top-5 accuracy is computed
@@ -28,6 +29,8 @@ def make_images(root: Path) -> None:
     draw = np.random.default_rng(0)
     for folder, count in (("train", 4), ("test", 2)):
         _write(root / "small" / folder, draw, CLASSES, count, (8, 9))
+    for name in CIFAR_FOLDERS.values():  # what is read from there is made up
+        (root / "cifar" / name).mkdir(parents=True)
     for folder, count in (("train", 4), ("val", 2)):
         _write(root / "photos" / folder, draw, 3, count, (40, 60))
 
@@ -87,6 +90,10 @@ def parameters(root: Path) -> dict[str, Any]:
         "data": {
             "small": {"source": "folder", "root": str(root / "small"), **split},
             "digits": {"source": "digits", "test_fraction": 0.2, **split},
+            **{
+                name: {"source": name, "root": str(root / "cifar"), "download": False, **split}
+                for name in ("cifar10", "cifar100")
+            },
             "folder": photos | {"form": "folder"},
             "shards": photos | {"form": "shards"},
         },

@@ -107,7 +107,7 @@ def _made_as_declared(study: Study, kind: str, key: str) -> Mapping[str, str] | 
     sound = (
         ended is not None
         and ended.status == "FINISHED"
-        and ended.outputs.keys() == outputs_of(identity, kind)
+        and ended.outputs.keys() >= outputs_of(identity, kind)
         and all(
             Path(path).is_file() and file_digest(Path(path)) == sha256
             for path, sha256 in ended.outputs.items()

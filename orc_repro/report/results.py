@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from orc_repro.errors import UserError
 from orc_repro.ranges import Count, Epoch, Epochs, Images, Measured, Percent, Processes, Seed
@@ -46,7 +46,7 @@ class History(Strict):
     row: str
     fingerprint: str
     training_images: Images
-    epochs: Annotated[tuple[dict[str, Measured | None], ...], Field(min_length=1)]
+    epochs: tuple[dict[str, Measured | None], ...]
     best: dict[str, BestEpoch]
     elected: dict[str, Count]
     role_changes: Count
@@ -151,6 +151,8 @@ def read_history(result: Result, folder: Path) -> History:
     """
     path = folder / f"{result.cell}.json"
     history = read_json(History, path)
+    if not history.epochs:
+        raise UserError(f"{path} has no epoch; `orc-repro train {result.cell}` writes it again")
     if history.fingerprint != result.fingerprint:
         raise UserError(
             f"{path} and the result of {result.cell} are of two runs; `orc-repro evaluate"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -13,19 +14,21 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from orc_repro.cells import Cells
+from orc_repro.cells import Cells, load_study
 from orc_repro.config import load_params
 from orc_repro.errors import UserError, one_line
-from orc_repro.files import read_text
+from orc_repro.files import read_file, read_text
+from orc_repro.interruption import Interruption
 from orc_repro.page.build import check_page
-from orc_repro.pipelines import pipeline_of, pipeline_text, write_pipeline
+from orc_repro.pipelines import BEHAVIOUR, pipeline_of, pipeline_text, write_pipeline
 from orc_repro.plan import planned
 from orc_repro.pools import left_behind
-from orc_repro.probes.behaviour import check_digests
+from orc_repro.probes.behaviour import DIGESTS, check_digests
+from orc_repro.probes.entries import behaviour_of
 from orc_repro.progress import Work
 from orc_repro.project import REPORTS, reports
 from orc_repro.stages.dvc_locks import mend_dvc
-from orc_repro.stages.dvc_runs import BUSY, who_is_at_work
+from orc_repro.stages.dvc_runs import BUSY, turn, who_is_at_work
 from orc_repro.stages.report import report, write_all_results
 from orc_repro.stages.reproduction import check_reproduction
 from orc_repro.validation import parse
@@ -74,8 +77,23 @@ def _check_declared(folder: Path, declared: Cells) -> None:
     text = pipeline_text(folder, declared)
     if pipeline.exists() and not read_text(pipeline).endswith(text):
         raise UserError(f"{pipeline} is not what is declared; `orc-repro plan` writes it")
+    if declared.datasets:
+        _check_behaviour(folder)
     if (folder / "study.yaml").exists():
         _check_report(folder)
+
+
+def _check_behaviour(folder: Path) -> None:
+    """What the stages depend on of the code is what the digests say."""
+    path = folder / BEHAVIOUR
+    try:
+        written = json.loads(read_file(path))
+    except (OSError, ValueError):
+        written = None
+    if written != behaviour_of(load_study(folder)):
+        raise UserError(
+            f"{path} is not what {DIGESTS.name} gives; run `orc-repro probe --study {folder}`"
+        )
 
 
 def _check_report(study: Path) -> None:
@@ -106,13 +124,18 @@ def _locked(pipeline: Path) -> list[str]:
 def _all_written(pipelines: Mapping[Path, Cells]) -> Iterator[None]:
     """Write the pipelines that are missing, for DVC to read, and remove them again."""
     missing = [path for path in pipelines if not path.exists()]
-    try:
-        for path in missing:
-            write_pipeline(path.parent, pipelines[path])
+    if not missing:
         yield
-    finally:
-        for path in missing:
-            path.unlink(missing_ok=True)
+        return
+    with Interruption() as stop, turn(stop, alone=True):  # a run may be about to need them
+        missing = [path for path in missing if not path.exists()]
+        try:
+            for path in missing:
+                write_pipeline(path.parent, pipelines[path])
+            yield
+        finally:
+            for path in missing:
+                path.unlink(missing_ok=True)
 
 
 def _check_locked(pipelines: Mapping[Path, list[str]], written: Mapping[Path, Cells]) -> None:
@@ -142,6 +165,6 @@ def _check_locked(pipelines: Mapping[Path, list[str]], written: Mapping[Path, Ce
     for stage in chain.from_iterable(pipelines.values()):
         if stage not in same | changed and BUSY in done.stderr:
             raise UserError(f"stage {stage} cannot be checked now: {who_is_at_work()}")
-        # An edit of text alone changes what `probe` depends on; its digests are compared, too.
-        if stage not in same and stage != "probe":
+        # What these two depend on changes with any edit; what they write is compared instead.
+        if stage not in same and stage.rpartition(":")[2] not in ("probe", "behaviour"):
             raise UserError(f"stage {stage} has changed since dvc.lock was written; run dvc repro")

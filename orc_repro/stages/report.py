@@ -66,8 +66,8 @@ def report(study: Path, to: Path | None = None) -> Path:
         columns = _beside_published(paper, table)
         rows = paper_rows(columns)
         text = f"# {cells.title}\n\n{paper_table(columns)}" + (f"\n{text}" if results else "")
-    (folder / "table.csv").write_text(csv_text(rows), encoding="utf-8")
-    (folder / "table.md").write_text(text, encoding="utf-8")
+    write_atomically(folder / "table.csv", csv_text(rows).encode())
+    write_atomically(folder / "table.md", text.encode())
     write_json(folder / "summary.json", _summary(table))
     for comparison in table:
         _draw(comparison, cells.title, histories, folder / "figures")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -30,6 +30,7 @@ from orc_repro.project import PREPARED, run_folder
 from orc_repro.stages.earlier import note_unfinished
 from orc_repro.stages.identity import Identity
 from orc_repro.tracking.delivery import read_delivered
+from orc_repro.tracking.description import Description
 from orc_repro.tracking.outcome import OUTCOME, SECONDS, read_outcome
 from orc_repro.tracking.records import metrics_log
 from orc_repro.tracking.runlog import Log, RunLog, Unwritten, forget
@@ -39,8 +40,10 @@ from orc_repro.training import checkpoints
 from orc_repro.training.checkpoints import Checkpoints
 from orc_repro.training.loop import TrainingData, fit
 from orc_repro.training.state import Progressed
+from orc_repro.validation import read_json
 
 LOCK = "run.lock"
+LOOK_S = 1.0
 WAIT_FOR_OTHER_S = 20.0  # a process that was asked to stop may still be saving
 
 
@@ -114,6 +117,7 @@ class Run:
         self._lock = FileLock(self.folder / LOCK)
         self._tracker: Tracker | None = None
         self._finished = False
+        self._others: dict[str, str] = {}
 
     def __enter__(self) -> Run:
         if self.processes.leads:
@@ -122,16 +126,39 @@ class Run:
         return self
 
     def _take_folder(self) -> None:
+        key = self.identity.key
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=WAIT_FOR_OTHER_S)
         except Timeout:
-            raise UserError(
-                f"another process is training {self.identity.key}; its lock is {self.folder / LOCK}"
-            ) from None
+            if (owner := self._owner()) in (None, (self.identity.study, key)):
+                raise UserError(
+                    f"another process is training {key}; its lock is {self.folder / LOCK}"
+                ) from None
+            say("waiting", f"{owner[1]} has the content of {key} and is being trained")
+            self._wait_for_lock()
         except OSError as error:
             raise UserError(f"the run folder {self.folder} cannot be written: {error}") from None
         remove_partials(self.folder)
+
+    def _wait_for_lock(self) -> None:
+        while True:
+            with suppress(Timeout):
+                self._lock.acquire(timeout=LOOK_S)
+                return
+            if self._stop.requested:
+                self._stop.stop_if_requested(f"while {self.identity.key} waited")
+
+    def _owner(self) -> tuple[str, str] | None:
+        """Return the study and the key of the run that the folder is of, if it is of one.
+
+        Two entries of equal content have one folder: the second takes what the first has trained.
+        """
+        try:
+            about = read_json(Description, self.folder / ABOUT)
+        except UserError:
+            return None
+        return about.study, about.cell
 
     def __exit__(
         self,
@@ -267,6 +294,10 @@ class Run:
             (self.folder / ABOUT).unlink(missing_ok=True)
             checkpoints.clear(self.folder)
             (self.folder / OUTCOME).unlink(missing_ok=True)
+        # Another entry of equal content was trained here: its outputs stay known as this run's.
+        another = self._owner() not in (None, (identity.study, identity.key))
+        before = read_outcome(self.folder) if another else None
+        self._others = {} if before is None else dict(before.outputs)
         resumed = bool(checkpoints.saved(self.folder))
         if not resumed:
             forget(self.folder)
@@ -274,7 +305,8 @@ class Run:
         write_json(self.folder / "config.json", identity.resolved_config())
         write_json(self.folder / "made_from.json", identity.made_from)
         about = identity.description(self.device)
-        self._tracker = Tracker(self.folder, about, self._params.tracking, resumed, self._stop)
+        goes_on = resumed and not another
+        self._tracker = Tracker(self.folder, about, self._params.tracking, goes_on, self._stop)
 
     def finish(
         self, artifacts: dict[str, Path], weights_digest: str, outputs: list[Path], done: Progressed
@@ -298,7 +330,7 @@ class Run:
             figures={SECONDS: seconds, "cost/images_per_second": images / seconds},
             artifacts=artifacts | {"config/resolved.json": self.folder / "config.json"},
             weights_digest=weights_digest,
-            outputs={path.as_posix(): file_digest(path) for path in outputs},
+            outputs=self._others | {path.as_posix(): file_digest(path) for path in outputs},
         )
         self._finished = True
         self._tidy_up(outputs)

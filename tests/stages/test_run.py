@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from filelock import FileLock
 
 from orc_repro.errors import UserError
+from orc_repro.fingerprint import file_digest
 from orc_repro.stages import run as run_module
 from orc_repro.tracking.outcome import read_outcome
 from orc_repro.tracking.tracker import Tracker
@@ -49,6 +51,34 @@ def test_a_finished_run_is_not_trained_again_unless_told_to(
     assert "epoch 1/3" in said and "epoch 3/3" in said
     assert outputs(project) == before
     assert (run_folder(project, CELL) / "run.json").read_text() != attempt  # another MLflow run
+
+
+def test_two_cells_of_equal_content_are_trained_once(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["methods"]["same"] = params["methods"]["orc"]
+    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    study = project / "studies/default/study.yaml"
+    declared = yaml.safe_load(study.read_text())
+    declared["rows"][0]["methods"] = ["orc", "same"]
+    study.write_text(yaml.safe_dump(declared, sort_keys=False))
+    assert orc_repro(capsys, "plan")[0] == 0
+    assert orc_repro(capsys, "train", CELL)[0] == 0
+    attempt = (run_folder(project, CELL) / "run.json").read_text()
+    code, said = orc_repro(capsys, "train", cell_of("same"))
+    assert code == 0 and "epoch 1/3" not in said
+    made = {
+        cell: {
+            path.name: file_digest(path)
+            for path in (project / f"weights/cells/{cell}/last").glob("*.safetensors")
+        }
+        for cell in (CELL, cell_of("same"))
+    }
+    assert made[CELL] == made[cell_of("same")] and len(made[CELL]) == 3
+    for cell in (CELL, cell_of("same")):
+        assert "trained already" in orc_repro(capsys, "train", cell)[1]
+    assert (run_folder(project, cell_of("same")) / "run.json").read_text() != attempt
 
 
 def test_outputs_that_dvc_took_away_are_written_again_without_training(

@@ -57,7 +57,7 @@ class One(Method):
         # The same for every seed: what differs between seeds are the branches it weighs.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.gate = Gate(_width_at(target.features, self.cut), config.branches)
+            self.gate = Gate(width_at(target.features, self.cut), config.branches)
         self.gate.to(target.head.weight.device)
         super().__init__(networks, trained=self.names, optimizer=optimizer)
 
@@ -136,7 +136,7 @@ def _branching(name: str, network: nn.Module) -> Classifier:
     raise UserError(f"one cannot branch {name}: it needs a network for small images")
 
 
-def _width_at(features: nn.Sequential, cut: int) -> int:
+def width_at(features: nn.Sequential, cut: int) -> int:
     """Channels of what a cut hands on: those that the first convolution behind it takes.
 
     Not those of the last layer before it, which in a ShuffleNet makes only some of them.
