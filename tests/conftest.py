@@ -13,6 +13,7 @@ from orc_repro.instructions import use_portable
 TESTS = Path(__file__).parent
 LONGEST_FIRST = (
     "reliability/test_processes.py",
+    "probes/test_mutants.py",
     "test_pipeline_cifar.py",
     "docs/test_tutorial.py",
     "search/test_postgresql.py",

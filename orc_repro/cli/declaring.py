@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orc_repro.cells import DEFAULT_STUDY, load_study
-from orc_repro.cli.options import StudyOption
+from orc_repro.cli.options import STUDY, StudyOption
 from orc_repro.errors import UserError, one_line
 from orc_repro.ranges import MOST_IMAGES
 from orc_repro.studies import find_study
@@ -32,7 +32,12 @@ def probe_command(
     ] = None,
     study: Annotated[
         Path | None,
-        typer.Option("--study", help="Write what its stages depend on; runs no probe."),
+        typer.Option(
+            "--study",
+            help=f"{STUDY} Writes what its stages depend on, and runs no probe.",
+            metavar="STUDY",
+            parser=find_study,
+        ),
     ] = None,
 ) -> None:
     """Run the code on tiny data, and write a digest of what each part of it computes."""
@@ -42,7 +47,7 @@ def probe_command(
     if names and study is not None:
         raise UserError("name probes to run, or a study to write for, not both")
     if study is not None:
-        print(f"{write_behaviour(load_study(find_study(study)))}: written")
+        print(f"{write_behaviour(load_study(study))}: written")
     elif names:
         before = read_digests()
         for name, value in run_probes(names).items():

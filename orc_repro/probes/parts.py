@@ -125,7 +125,10 @@ def settings(recipe: Recipe) -> Any:
     """Look at what a recipe sets before anything is computed, as on a processor with AVX-512."""
     kept = {name: os.environ.pop(name, None) for name in PORTABLE}
     try:
-        with patch.object(torch.cpu, "_is_avx512_supported", lambda: True):
+        with (
+            patch.object(torch.cpu, "_is_avx512_supported", lambda: True),
+            patch.object(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2"),
+        ):
             take_place("cpu", recipe)
         variables = {name: os.environ.get(name) for name in PORTABLE}
     finally:

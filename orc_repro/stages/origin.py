@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from stat import S_ISREG
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 
 from orc_repro.config import CifarData, DataConfig, DigitsData, ImagenetData, Params
 from orc_repro.data.manifest import Manifest, Sha256
@@ -25,6 +25,7 @@ from orc_repro.errors import UserError, one_line, say
 from orc_repro.files import write_json
 from orc_repro.fingerprint import file_digest
 from orc_repro.project import PREPARED, scratch
+from orc_repro.ranges import Count
 from orc_repro.validation import Strict, read_json
 
 CIFAR_FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
@@ -34,8 +35,8 @@ CIFAR_FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python
 class SourceFile(Strict):
     """A file of a source; its content is read again only where size or time differ."""
 
-    size: NonNegativeInt
-    mtime_ns: int
+    size: Count
+    mtime_ns: Count
     sha256: Sha256
 
 

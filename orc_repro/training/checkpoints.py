@@ -193,5 +193,5 @@ def differences(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
 def _short(value: str | None) -> str:
     if value is None:
         return "not there"
-    short = value[:12] if len(value) == 64 else value[:60]  # a hash is known by its beginning
+    short = value[:12] if len(value) in (32, 64) else value[:60]  # a hash is known by its beginning
     return "".join(c if c.isprintable() else "?" for c in short) or "empty"

@@ -34,8 +34,9 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> str:
             main()
     shown = capsys.readouterr().err
     assert caught.value.code == 2
-    assert shown.startswith("orc-repro: ") and shown.count("\n") == 1
-    return shown.removeprefix("orc-repro: ").strip()
+    *notes, sentence = shown.splitlines()
+    assert sentence.startswith("orc-repro: ") and all(line.startswith("note: ") for line in notes)
+    return sentence.removeprefix("orc-repro: ").strip()
 
 
 def edit(project: Path, old: str, new: str) -> None:

@@ -41,7 +41,7 @@ def given(name: str, word: str) -> Any:
 
 
 def test_they_are_all_the_commands_there_are() -> None:
-    single = "prepare list pretrain assist train evaluate report table roles run status"
+    single = "probe prepare list pretrain assist train evaluate report table roles run status"
     assert set(ASKING) == {*single.split(), "register", "publish"} | SEVERAL
     assert all(parameter.help.startswith(STUDY) for parameter in ASKING.values())
 

@@ -417,8 +417,8 @@ HARMLESS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         "distill/losses.py",
         (
             (
-                "weight * images + (1 - weight) * partners",
-                "(weight * images) + partners * (1 - weight)",
+                "    return weight * images + (1 - weight) * partners",
+                "    return (weight * images) + partners * (1 - weight)",
             ),
         ),
     ),
