@@ -116,7 +116,8 @@ def test_a_signal_ends_all_workers_and_the_same_command_goes_on(project: Path) -
     mark = uuid.uuid4().hex
     process = run(project, "--workers", "2", ORC_TEST=mark)
     assert process.stdout is not None
-    assert "prepare@digits done in" in process.stdout.readline()
+    lines = iter(process.stdout.readline, "")
+    assert any("prepare@digits done in" in line for line in lines)
     time.sleep(2.5)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=300)
